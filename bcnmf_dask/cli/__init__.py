@@ -1,0 +1,1 @@
+"""The ``bcnmf-dask`` command, one file per subcommand."""

@@ -1,0 +1,174 @@
+"""What is known about each row or each feature of a matrix: a name, and columns of labels.
+
+One form for `obs` and `var` of an AnnData (in memory or on disk), the coordinates of a DataArray and the
+index of a DataFrame. Names that nobody gave (pandas' default 0, 1, 2, ...) count as no names.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anndata
+import anndata.io
+import h5py
+import numpy as np
+import pandas as pd
+import zarr
+from numpy.typing import NDArray
+
+from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.stored import open_group
+from bcnmf_dask.data.wording import shortened
+from bcnmf_dask.errors import InputError
+
+Names = NDArray[np.object_]
+
+
+class Annotation(Protocol):
+    """Names and columns along one axis of a matrix."""
+
+    @property
+    def named(self) -> bool:
+        """Whether there are names."""
+
+    def names(self, start: int, stop: int) -> Names:
+        """Names ``start:stop`` as an object array of str."""
+
+    def columns(self) -> list[str]:
+        """The columns there are."""
+
+    def column(self, key: str) -> "pd.Series[Any]":
+        """The values of one of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameAnnotation:
+    """An annotation held as a pandas DataFrame, its index the names."""
+
+    frame: pd.DataFrame
+
+    @property
+    def named(self) -> bool:
+        """Whether the index is more than pandas' default."""
+        return not isinstance(self.frame.index, pd.RangeIndex)
+
+    def names(self, start: int, stop: int) -> Names:
+        """See :meth:`Annotation.names`."""
+        return as_names(self.frame.index[start:stop])
+
+    def columns(self) -> list[str]:
+        """See :meth:`Annotation.columns`."""
+        return [str(column) for column in self.frame.columns]
+
+    def column(self, key: str) -> "pd.Series[Any]":
+        """See :meth:`Annotation.column`."""
+        return self.frame[key]
+
+
+@dataclass(frozen=True)
+class StoredAnnotation:
+    """``obs`` or ``var`` of an AnnData on disk, of which only what is asked for is read.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    element : {"obs", "var"}
+    """
+
+    path: str
+    element: str
+
+    named = True
+
+    def names(self, start: int, stop: int) -> Names:
+        """See :meth:`Annotation.names`."""
+        with reading(self.path):
+            frame = self._open()
+            return as_names(_strings(frame[frame.attrs["_index"]])[start:stop])
+
+    def columns(self) -> list[str]:
+        """See :meth:`Annotation.columns`."""
+        with reading(self.path):
+            return [str(column) for column in self._open().attrs["column-order"]]
+
+    def column(self, key: str) -> "pd.Series[Any]":
+        """See :meth:`Annotation.column`."""
+        with reading(self.path):
+            return pd.Series(anndata.io.read_elem(self._open()[key]))
+
+    def _open(self) -> Any:
+        return open_group(self.path)[self.element]
+
+
+def stored_annotation(path: str, element: str) -> Annotation:
+    """``obs`` or ``var`` of the AnnData at the absolute ``path``; read whole if older than AnnData 0.8."""
+    with reading(path):
+        frame = open_group(path)[element]
+        if frame.attrs.get("encoding-version") == "0.2.0":
+            return StoredAnnotation(path, element)
+        if not isinstance(frame, h5py.Dataset):
+            return FrameAnnotation(anndata.io.read_elem(frame))
+        # Before AnnData 0.7 it was one compound array, which only read_h5ad knows how to translate.
+        return FrameAnnotation(getattr(anndata.read_h5ad(path, backed="r"), element))
+
+
+def _strings(index: Any) -> Any:
+    """Something that slices to the stored names; read whole only where AnnData stores more than one array."""
+    if isinstance(index, h5py.Group | zarr.Group):
+        return anndata.io.read_elem(index)
+    return index.asstr() if isinstance(index, h5py.Dataset) else index
+
+
+def as_names(values: Any) -> Names:
+    """``values`` as an object array of str."""
+    names: Names = np.empty(len(values), dtype=object)
+    names[:] = [str(value) for value in values]
+    return names
+
+
+@dataclass(frozen=True, eq=False)
+class RowNames:
+    """Names of the rows of one role, read when asked for.
+
+    Attributes
+    ----------
+    annotation : Annotation
+        Of all rows of the store.
+    rows : ndarray of int64
+        Positions in the store of the role's rows, rising; None if all rows have the role.
+    n_rows : int
+        The number of rows of the role.
+    """
+
+    annotation: Annotation
+    rows: NDArray[np.int64] | None
+    n_rows: int
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def read(self, start: int, stop: int) -> Names:
+        """Names of the role's rows ``start:stop``, an object array of str."""
+        if self.rows is None:
+            return self.annotation.names(start, stop)
+        rows = self.rows[start:stop]
+        if not rows.size:
+            return as_names(())
+        names: Names = self.annotation.names(rows[0], rows[-1] + 1)[rows - rows[0]]
+        return names
+
+
+def column_of(annotation: Annotation, key: str, argument: str) -> "pd.Series[Any]":
+    """The column ``key``.
+
+    Raises
+    ------
+    InputError
+        Naming ``argument`` and the columns there are, if it is not one of them.
+    """
+    if key not in (columns := annotation.columns()):
+        raise InputError(
+            f"{argument}={key!r} is not a column of its annotation. The columns are: "
+            f"{shortened(columns, 30) or 'none'}."
+        )
+    return annotation.column(key)

@@ -1,0 +1,139 @@
+"""One set of features for both roles: aligned by name, or by position where one side has no names."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.data.annotations import Names
+from bcnmf_dask.data.tables import Mask, Table
+from bcnmf_dask.data.wording import about, shortened
+from bcnmf_dask.errors import InputError
+
+Matching = Literal["strict", "intersection"]
+
+Columns = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of one input: their names, if any, how many, and which were selected (None: all)."""
+
+    names: Names | None
+    width: int
+    mask: Mask | None = None
+
+    def selected(self, columns: Columns) -> Mask:
+        """Which of ``columns`` are selected."""
+        return np.ones(len(columns), dtype=bool) if self.mask is None else self.mask[columns]
+
+
+def features_of(table: Table, mask: Mask | None) -> Features:
+    """The features of ``table``.
+
+    Raises
+    ------
+    InputError
+        If two have the same name.
+    """
+    width = table.source.shape[1]
+    if not table.var.named:
+        return Features(None, width, mask)
+    names = table.var.names(0, width)
+    _refuse_duplicates(names)
+    return Features(names, width, mask)
+
+
+def align(target: Features, background: Features, matching: Matching) -> tuple[Columns, Columns]:
+    """Columns of each input that hold the same features in the same order, that of the target.
+
+    Parameters
+    ----------
+    target, background : Features
+    matching : {"strict", "intersection"}
+        Whether both must have the same features, or those they share are used.
+
+    Returns
+    -------
+    target_columns, background_columns : ndarray of int64, of the same length
+        Of the features that are in neither input left out by its mask.
+
+    Raises
+    ------
+    InputError
+        If the features differ (``"strict"``), none is left, or there are no names and the widths differ.
+    """
+    if target.names is None or background.names is None:
+        columns, other_columns = _by_position(target.width, background.width)
+    else:
+        columns, other_columns = _by_name(target.names, background.names, matching)
+    kept = target.selected(columns) & background.selected(other_columns)
+    if not kept.any():
+        raise InputError(
+            "mask_var: no feature selected for the target is also one of the background. Use one mask for "
+            "both."
+        )
+    return columns[kept], other_columns[kept]
+
+
+def or_none(columns: Columns, width: int) -> Columns | None:
+    """``columns``, or None where they are all of ``width`` as they come, so that nothing need be copied."""
+    return None if np.array_equal(columns, np.arange(width)) else columns
+
+
+def _by_position(target: int, background: int) -> tuple[Columns, Columns]:
+    if target != background:
+        raise InputError(
+            f"background: has {background} features, the target has {target}, and not both have names to "
+            "match them by; expected the same number in the same order. Give both with names (AnnData, "
+            "DataFrame or DataArray), or select the same columns of both."
+        )
+    return np.arange(target), np.arange(target)
+
+
+def _by_name(target: Names, background: Names, matching: Matching) -> tuple[Columns, Columns]:
+    place = {name: column for column, name in enumerate(background)}
+    shared = np.array([column for column, name in enumerate(target) if name in place], dtype=np.int64)
+    if not len(shared) or (matching == "strict" and not len(shared) == len(target) == len(background)):
+        raise _different(target, background, shared)
+    return shared, np.array([place[name] for name in target[shared]], dtype=np.int64)
+
+
+def _different(target: Names, background: Names, shared: Columns) -> InputError:
+    only_target, only_background = len(target) - len(shared), len(background) - len(shared)
+    counts = (
+        f"background: has other features than the target: {len(shared)} shared, {only_target} only in the "
+        f"target, {only_background} only in the background. "
+    )
+    if len(shared):
+        return InputError(f'{counts}Give both the same, or use the shared ones with features="intersection".')
+    return InputError(
+        f"{counts}The target has {shortened(target, 3)}; the background {shortened(background, 3)}. "
+        "Name both in the same way, for example both by gene symbol."
+    )
+
+
+def _refuse_duplicates(names: Names) -> None:
+    unique, counts = np.unique(names, return_counts=True)
+    if len(unique) < len(names):
+        twice = unique[counts > 1]
+        raise InputError(
+            f"{len(twice)} feature name(s) occur more than once ({shortened(twice)}); expected each once. "
+            "Drop or rename the repeated ones, for example with AnnData's .var_names_make_unique()."
+        )
+
+
+def check_matching(features: str) -> None:
+    """Refuse a ``features`` that is no way to match.
+
+    Raises
+    ------
+    InputError
+    """
+    if features not in ("strict", "intersection"):
+        with about("features"):
+            raise InputError(
+                f'got {features!r}; expected "strict" (both inputs have the same features) or "intersection" '
+                "(use those they share)."
+            )

@@ -1,0 +1,157 @@
+"""Anything a user holds -> stores of rows that can be sliced, a role for each row, one set of features."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bcnmf_dask.data.annotations import Names, RowNames
+from bcnmf_dask.data.features import Columns, Features, Matching, align, check_matching, features_of, or_none
+from bcnmf_dask.data.kinds import open_table
+from bcnmf_dask.data.sources import Source
+from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, Wrap
+from bcnmf_dask.data.wording import about
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.updates.statistics import Role
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Rows that are read together, and what each serves as.
+
+    Attributes
+    ----------
+    name : {"target", "background", "store"}
+        What messages call it.
+    source : Source
+    masks : mapping of role to bool array (rows,) or None
+        For each role that it holds, the rows that have it; None is every row. A row may have both
+        roles or none.
+    columns : int64 array or None
+        Columns of the source to take, in this order; None is all as they are.
+    """
+
+    name: str
+    source: Source
+    masks: Mapping[Role, Mask | None]
+    columns: Columns | None
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Everything a fit is given, in its canonical form.
+
+    Attributes
+    ----------
+    stores : tuple of Store
+        One or two.
+    features : object array of str (n_features,) or None
+        Names of the features used; None if the inputs have none.
+    n_features : int
+    n_rows : mapping of role to int
+    row_names : mapping of role to RowNames or None
+    wraps : mapping of role to callable
+        Puts usages back in the kind that went in.
+    lazy : bool
+        Whether the workers write the usages to a store (path or Dask in).
+    layer_note : str
+        A sentence: where the raw counts of this input may be.
+    """
+
+    stores: tuple[Store, ...]
+    features: Names | None
+    n_features: int
+    n_rows: Mapping[Role, int]
+    row_names: Mapping[Role, RowNames | None]
+    wraps: Mapping[Role, Wrap]
+    lazy: bool
+    layer_note: str
+
+
+def read_inputs(
+    target: Any,
+    background: Any,
+    *,
+    features: Matching = "strict",
+    layer: str | None = None,
+    mask_var: FeatureMask | None = None,
+) -> Inputs:
+    """Read the outline of the inputs of a fit, align their features, and refuse what cannot be factorized.
+
+    Values are not looked at; those of paths and Dask arrays are not read.
+
+    Parameters
+    ----------
+    target : array, AnnData, DataArray, DataFrame, path, or Labelled
+        See :data:`~bcnmf_dask.data.kinds.KINDS`, and :func:`bcnmf_dask.split` for Labelled.
+    background : the same, or None
+        None is a fit without background.
+    features : {"strict", "intersection"}
+        Whether both must have the same features (in any order), or those they share are used.
+    layer : str, optional
+        The layer of every AnnData among the inputs to use instead of ``X``.
+    mask_var : str, or sequence of bool, optional
+        The features of the target to use: a boolean column of its ``var``, or one value per feature. The
+        background follows by name.
+
+    Raises
+    ------
+    InputError
+        Naming the argument that is wrong.
+    """
+    check_matching(features)
+    parts: dict[Role, Labelled] = {"target": _part("target", target, layer, mask_var)}
+    if background is not None:
+        parts["background"] = _part("background", background, layer, None)
+    if layer is not None and all(part.table.layers is None for part in parts.values()):
+        raise InputError(
+            f"layer={layer!r} was given, but no input is an AnnData and nothing else has layers. Leave it "
+            "out."
+        )
+    return _assemble(parts, features)
+
+
+def _part(role: Role, value: Any, layer: str | None, mask_var: FeatureMask | None) -> Labelled:
+    with about(role):
+        if not isinstance(value, Labelled):
+            table = open_table(value, layer)
+            return Labelled(table, None, table.feature_mask(mask_var))
+        if layer is not None or mask_var is not None:
+            raise InputError(
+                "layer and mask_var were given with rows chosen by split; give them to split instead."
+            )
+        return value
+
+
+def _assemble(parts: Mapping[Role, Labelled], matching: Matching) -> Inputs:
+    target = parts["target"].table
+    sides = {role: _features(role, part) for role, part in parts.items()}
+    columns = dict(
+        zip(sides, align(sides["target"], sides.get("background", sides["target"]), matching), strict=False)
+    )
+    names = [side.names[columns[role]] for role, side in sides.items() if side.names is not None]
+    return Inputs(
+        stores=_stores(parts, {role: or_none(columns[role], side.width) for role, side in sides.items()}),
+        features=names[0] if names else None,
+        n_features=len(columns["target"]),
+        n_rows={role: part.n_rows for role, part in parts.items()},
+        row_names={role: part.row_names() for role, part in parts.items()},
+        wraps={role: part.table.wrap(part.rows) for role, part in parts.items()},
+        lazy=any(part.table.lazy for part in parts.values()),
+        layer_note=target.layer_note,
+    )
+
+
+def _features(role: Role, part: Labelled) -> Features:
+    with about(role):
+        return features_of(part.table, part.features)
+
+
+def _stores(parts: Mapping[Role, Labelled], columns: Mapping[Role, Columns | None]) -> tuple[Store, ...]:
+    """One store where both roles are rows of the same table, else one for each role."""
+    tables = {id(part.table) for part in parts.values()}
+    if len(parts) == 2 and len(tables) == 1:
+        masks = {role: part.rows for role, part in parts.items()}
+        return (Store("store", parts["target"].table.source, masks, columns["target"]),)
+    return tuple(
+        Store(role, part.table.source, {role: part.rows}, columns[role]) for role, part in parts.items()
+    )

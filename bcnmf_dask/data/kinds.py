@@ -1,0 +1,80 @@
+"""The one place where the kind of an input is found out: :data:`KINDS` lists all that are accepted."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import xarray as xr
+from anndata import AnnData
+
+from bcnmf_dask.data import readers
+from bcnmf_dask.data.tables import Table
+from bcnmf_dask.errors import InputError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of input: how to name it, to know it, and to read it (given the name of a layer or None)."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+    read: Callable[[Any, str | None], Table]
+
+
+def _is_a(*types: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, types)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike)
+
+
+def _ends_with(suffix: str) -> Callable[[Any], bool]:
+    return lambda value: _is_path(value) and Path(value).suffix.lower() == suffix
+
+
+def _is_zarr(value: Any) -> bool:
+    """By its name, or by the files that make a folder a Zarr store."""
+    marks = ("zarr.json", ".zarray", ".zgroup")
+    return _ends_with(".zarr")(value) or (
+        _is_path(value) and any(Path(value, mark).exists() for mark in marks)
+    )
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("a NumPy array", _is_a(np.ndarray), lambda value, _: readers.from_array(value)),
+    Kind("a SciPy CSR matrix", sp.issparse, lambda value, _: readers.from_array(value)),
+    Kind("an AnnData", _is_a(AnnData), readers.from_anndata),
+    Kind("a pandas DataFrame", _is_a(pd.DataFrame), lambda value, _: readers.from_frame(value)),
+    Kind("an xarray DataArray", _is_a(xr.DataArray), lambda value, _: readers.from_data_array(value)),
+    Kind("a Dask array", _is_a(da.Array), lambda value, _: readers.from_dask(value)),
+    Kind("a path to a .zarr", _is_zarr, readers.from_zarr),
+    Kind("to an .h5ad", _ends_with(".h5ad"), readers.from_anndata_path),
+    Kind("to an .npy", _ends_with(".npy"), lambda value, _: readers.from_npy(value)),
+    Kind("or to an .npz", _ends_with(".npz"), lambda value, _: readers.from_npz(value)),
+)
+
+
+def open_table(value: Any, layer: str | None) -> Table:
+    """Read the outline of one input.
+
+    Raises
+    ------
+    InputError
+        If it is of no kind we know, or cannot be used. The message does not name the argument.
+    """
+    if _is_path(value) and not Path(value).exists():
+        raise InputError(
+            f"{os.fspath(value)!r} does not exist. Check the path; it is seen from {Path.cwd()}."
+        )
+    for kind in KINDS:
+        if kind.accepts(value):
+            return kind.read(value, layer)
+    got = f"the path {os.fspath(value)!r}" if _is_path(value) else f"a {type(value).__name__}"
+    raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")

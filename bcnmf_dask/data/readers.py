@@ -1,0 +1,177 @@
+"""One reader for each kind of input: what a user holds -> a :class:`~.tables.Table`.
+
+Values are looked at later, by whoever computes on them: here no path or Dask array is read (but for
+``.npz``).
+"""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from anndata import AnnData
+
+from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
+from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.matrices import as_rows, check_matrix, csr_from
+from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
+from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
+from bcnmf_dask.data.tables import IntoDataArray, Table
+from bcnmf_dask.data.wording import shortened
+from bcnmf_dask.errors import InputError
+
+PathLike = str | os.PathLike[str]
+
+
+def unnamed(source: Source, *, lazy: bool) -> Table:
+    """A table of rows and features that have no names."""
+    n_rows, n_features = source.shape
+    return Table(source, _no_names(n_rows), _no_names(n_features), lazy=lazy)
+
+
+def from_array(array: Any) -> Table:
+    """A NumPy array or SciPy CSR matrix."""
+    return unnamed(MemorySource(as_rows(array)), lazy=False)
+
+
+def from_dask(array: Any) -> Table:
+    """A Dask array."""
+    return unnamed(DaskSource(array), lazy=True)
+
+
+def from_frame(frame: pd.DataFrame) -> Table:
+    """A pandas DataFrame: index and columns are names, every column must be numeric."""
+    text = [str(name) for name, kind in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if text:
+        raise InputError(
+            f"got {len(text)} DataFrame column(s) that are not numeric ({shortened(text)}); expected numbers "
+            "only. Drop them, or move them to the index."
+        )
+    values = frame.to_numpy()
+    if values.dtype == object:  # columns of several kinds, some of which may hold missing values
+        values = frame.astype(np.float64).to_numpy()
+    features = FrameAnnotation(pd.DataFrame(index=frame.columns))
+    return Table(MemorySource(as_rows(values)), FrameAnnotation(pd.DataFrame(index=frame.index)), features)
+
+
+def from_data_array(array: xr.DataArray) -> Table:
+    """An xarray DataArray, NumPy- or Dask-backed; coordinates of a dimension are its names and columns."""
+    if array.ndim != 2:
+        check_matrix(array.shape, array.dtype)
+    rows, features = (str(dim) for dim in array.dims)
+    if rows == "component":
+        raise InputError(
+            "got a row dimension named 'component', a name that usages need. Rename it with .rename()."
+        )
+    source = _array_source(array.data)
+    into = IntoDataArray(rows, {str(name): c for name, c in array.coords.items() if c.dims == (rows,)})
+    return Table(
+        source,
+        _coordinates(array, rows),
+        _coordinates(array, features),
+        lazy=array.chunks is not None,
+        into=into,
+    )
+
+
+def from_anndata(adata: AnnData, layer: str | None) -> Table:
+    """An AnnData in memory, or one opened with ``backed``, whose values are then read from its file."""
+    obs, var = (FrameAnnotation(_in_memory(frame)) for frame in (adata.obs, adata.var))
+    if adata.isbacked:
+        return replace(_from_backed(adata, layer), obs=obs, var=var)
+    values = adata.X if layer is None else adata.layers.get(layer)
+    layers = tuple(adata.layers)
+    if values is None:
+        raise no_values(layer, layers)
+    source = _array_source(values)
+    return Table(source, obs, var, layers, lazy=isinstance(source, DaskSource))
+
+
+def from_anndata_path(path: PathLike, layer: str | None) -> Table:
+    """An AnnData in a Zarr store or ``.h5ad`` file, of which only the outline is read here."""
+    location = os.fspath(path)
+    with reading(location):
+        root = open_group(location)
+        if not {"obs", "var"} <= set(root):
+            raise InputError(
+                f"{location!r} is not an AnnData: it holds {shortened(sorted(root)) or 'nothing'}. Expected "
+                "a store written by AnnData (with obs and var), or the path of a two-dimensional array "
+                "inside it."
+            )
+        layers = tuple(root["layers"]) if "layers" in root else ()
+        has_x = "X" in root and root["X"].attrs.get("encoding-type") != "null"
+    if layer not in layers and not (layer is None and has_x):
+        raise no_values(layer, layers)
+    source = AnnDataSource(path, f"layers/{layer}" if layer else "X")
+    obs, var = (stored_annotation(source.path, element) for element in ("obs", "var"))
+    return Table(source, obs, var, layers, lazy=True)
+
+
+def from_npy(path: PathLike) -> Table:
+    """A NumPy ``.npy`` file."""
+    return unnamed(NpySource(path), lazy=True)
+
+
+def from_npz(path: PathLike) -> Table:
+    """A CSR matrix in a ``.npz`` file (``scipy.sparse.save_npz``, or just its four arrays), read whole."""
+    location = os.fspath(path)
+    with reading(location), np.load(location) as arrays:
+        kind = str(arrays["format"].astype(str)).upper() if "format" in arrays else "CSR"
+        missing = sorted({"data", "indices", "indptr", "shape"} - set(arrays))
+        if kind != "CSR" or missing:
+            raise InputError(
+                f"{location!r} has {f'a {kind} matrix' if kind != 'CSR' else 'no ' + ', '.join(missing)}; "
+                "expected a CSR matrix (arrays data, indices, indptr and shape). Write it with "
+                "scipy.sparse.save_npz(path, matrix.tocsr()), or a dense array with numpy.save to a .npy "
+                "file."
+            )
+        rows = csr_from(*(arrays[part] for part in ("data", "indices", "indptr", "shape")))
+    return unnamed(MemorySource(rows, location), lazy=True)
+
+
+def from_zarr(path: PathLike, layer: str | None) -> Table:
+    """A Zarr store: a two-dimensional array, or an AnnData."""
+    with reading(os.fspath(path)):
+        is_array = isinstance(zarr.open(os.fspath(path), mode="r"), zarr.Array)
+    return unnamed(ZarrArraySource(path), lazy=True) if is_array else from_anndata_path(path, layer)
+
+
+def no_values(layer: str | None, layers: tuple[str, ...]) -> InputError:
+    """The error for an AnnData without ``X``, or without the layer that was asked for."""
+    there_are = f"its layers are: {shortened(layers) or 'none'}"
+    if layer is None:
+        return InputError(f"the AnnData has no X, and {there_are}. Name one with layer=.")
+    return InputError(f"layer={layer!r} is not in the AnnData; {there_are}. Leave layer out for X.")
+
+
+def _from_backed(adata: AnnData, layer: str | None) -> Table:
+    if adata.is_view:
+        raise InputError(
+            "got a selection of an AnnData opened with backed, expected a whole one. Load the selection with "
+            ".to_memory(), or give the file to bcnmf_dask.split to choose rows and features."
+        )
+    return from_anndata_path(adata.filename, layer)
+
+
+def _array_source(values: Any) -> Source:
+    return DaskSource(values) if isinstance(values, da.Array) else MemorySource(as_rows(values))
+
+
+def _in_memory(frame: Any) -> pd.DataFrame:
+    """``obs`` or ``var`` as pandas: AnnData's lazy reader gives something that has yet to be read."""
+    return frame if isinstance(frame, pd.DataFrame) else frame.to_memory()
+
+
+def _coordinates(array: xr.DataArray, dim: str) -> FrameAnnotation:
+    """The one-dimensional coordinates along ``dim``; the one of the same name holds the names."""
+    columns = {str(name): coord.values for name, coord in array.coords.items() if coord.dims == (dim,)}
+    index = pd.Index(columns.pop(dim)) if dim in columns else pd.RangeIndex(array.sizes[dim])
+    return FrameAnnotation(pd.DataFrame(columns, index=index))
+
+
+def _no_names(length: int) -> FrameAnnotation:
+    return FrameAnnotation(pd.DataFrame(index=pd.RangeIndex(length)))

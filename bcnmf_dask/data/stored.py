@@ -1,0 +1,141 @@
+"""Sources that read their rows from a file or a Zarr store, wherever they are used.
+
+Such a source pickles to its description (path, element, shape, dtype); a worker that receives it opens the
+store on the first read. All sources of one process over the same store share one handle, which closes with
+the last of them, so that a finished fit does not keep a user from writing the file again.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from threading import Lock
+from typing import Any, cast
+from weakref import WeakValueDictionary
+
+import anndata.io
+import h5py
+import numpy as np
+import zarr
+
+from bcnmf_dask.backend import Rows
+from bcnmf_dask.data.handles import CsrRows, DenseRows, StoredRows, reading
+from bcnmf_dask.data.matrices import check_matrix
+from bcnmf_dask.data.sources import Cuts
+from bcnmf_dask.errors import InputError
+
+_shared: WeakValueDictionary[tuple[Any, ...], StoredRows] = WeakValueDictionary()
+_shared_lock = Lock()
+
+
+class PathSource(ABC):
+    """Rows in a file or a Zarr store: everything but how it is opened. See :class:`~.sources.Source`.
+
+    Parameters
+    ----------
+    location : str or os.PathLike
+        The path as the user gave it; workers open the absolute path it stands for here.
+    element : str
+        What to read inside the store, where it holds several matrices.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be read, or does not hold a non-empty matrix of numbers.
+    """
+
+    def __init__(self, location: str | os.PathLike[str], element: str = "") -> None:
+        self.location: str = os.fspath(location)
+        self.path = str(Path(location).absolute())
+        self.element = element
+        with reading(self.location):
+            rows = self._share()
+            check_matrix(rows.shape, rows.dtype)
+        self.shape = cast(tuple[int, int], rows.shape)
+        self.dtype = rows.dtype
+        self.sparse = rows.sparse
+        self._held: StoredRows | None = rows
+
+    @abstractmethod
+    def _open(self) -> StoredRows:
+        """A fresh handle on the rows."""
+
+    def cuts(self) -> Cuts:
+        """See :meth:`Source.cuts`."""
+        with reading(self.location):
+            return self._rows().cuts()
+
+    def read(self, start: int, stop: int) -> Rows:
+        """Rows ``start:stop`` as stored; see :meth:`Source.read`.
+
+        Raises
+        ------
+        InputError
+            If the store is gone or damaged, or is not the one this source was made from.
+        """
+        with reading(self.location):
+            return self._rows().read(start, stop)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The description, without the handle."""
+        return self.__dict__ | {"_held": None}
+
+    def _rows(self) -> StoredRows:
+        if self._held is None:
+            rows = self._share()
+            if (rows.shape, rows.dtype) != (self.shape, self.dtype):
+                raise InputError(
+                    f"{self.location!r} holds {rows.shape} values of type {rows.dtype}, but held "
+                    f"{self.shape} of type {self.dtype} when it was first opened. Leave a store alone while "
+                    "it is in use."
+                )
+            self._held = rows
+        return self._held
+
+    def _share(self) -> StoredRows:
+        """The handle this process has on the store as it is now, opened if there is none."""
+        # The parts of a Zarr store are folders of their own; of any other file we see only the whole.
+        part = Path(self.path, self.element)
+        stat = (part if part.exists() else Path(self.path)).stat()
+        key = (type(self), self.path, self.element, stat.st_ino, stat.st_mtime_ns)
+        with _shared_lock:
+            rows = _shared.get(key)
+            if rows is None:
+                rows = _shared[key] = self._open()
+            return rows
+
+
+class NpySource(PathSource):
+    """A NumPy ``.npy`` file, memory-mapped."""
+
+    def _open(self) -> StoredRows:
+        return DenseRows(np.load(self.path, mmap_mode="r"))
+
+
+class ZarrArraySource(PathSource):
+    """A two-dimensional Zarr array."""
+
+    def _open(self) -> StoredRows:
+        return DenseRows(zarr.open_array(self.path, mode="r"))
+
+
+class AnnDataSource(PathSource):
+    """``X`` or ``layers/<name>`` of an AnnData in a Zarr store or an ``.h5ad`` file, dense or CSR."""
+
+    def _open(self) -> StoredRows:
+        element = open_group(self.path)[self.element]
+        if isinstance(element, h5py.Dataset | zarr.Array):
+            return DenseRows(element)
+        matrix = anndata.io.sparse_dataset(element)
+        if matrix.format != "csr":
+            raise InputError(
+                f"{self.element!r} in {self.location!r} is stored in {matrix.format.upper()} format; "
+                "expected CSR, which can be read row by row. Read it with anndata, convert it with .tocsr() "
+                "and write it again."
+            )
+        indptr = element["indptr"][...].astype(np.int64)
+        return CsrRows(element["data"], element["indices"], indptr, matrix.shape)
+
+
+def open_group(path: str) -> Any:
+    """The root group of the ``.h5ad`` file or Zarr store at ``path``, read-only."""
+    return h5py.File(path, "r") if Path(path).is_file() else zarr.open_group(path, mode="r")

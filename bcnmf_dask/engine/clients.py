@@ -1,0 +1,126 @@
+"""From what a user gives as ``client`` to the engine that will run the fit."""
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client, LocalCluster, default_client
+
+from bcnmf_dask.data.inputs import Inputs
+from bcnmf_dask.data.shards import ShardPlan
+from bcnmf_dask.data.sources import DaskSource
+from bcnmf_dask.engine.base import Engine
+from bcnmf_dask.engine.cluster import ClusterEngine
+from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.threads import usable_cores
+from bcnmf_dask.errors import ClusterError, InputError
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds a scheduler has to answer."""
+
+
+@contextmanager
+def open_engine(client: Any, inputs: Inputs, plan: ShardPlan, dtype: str) -> Iterator[Engine]:
+    """The engine for a fit, freed at the end.
+
+    Parameters
+    ----------
+    client : Client, str, False or None
+        None: the current Dask client if an input is a Dask collection and one is active, else this process.
+        False: this process. A client, an address (``"tcp://..."``) or a scheduler file (``"....json"``): there.
+        ``"local"``: a loopback cluster for the length of the fit.
+
+    Raises
+    ------
+    InputError
+        If ``client`` is none of these.
+    ClusterError
+        If the scheduler does not answer.
+    """
+    with _open_client(client, inputs) as connected:
+        engine: Engine = (
+            LocalEngine(inputs, plan, dtype)
+            if connected is None
+            else ClusterEngine(connected, inputs, plan, dtype)
+        )
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+@contextmanager
+def _open_client(client: Any, inputs: Inputs) -> Iterator[Client | None]:
+    match client:
+        case False:
+            yield None
+        case None:
+            yield (
+                _current_client()
+                if any(isinstance(store.source, DaskSource) for store in inputs.stores)
+                else None
+            )
+        case Client(asynchronous=True):
+            raise InputError(
+                "client: an asynchronous client was given. Expected an ordinary one: Client(address)."
+            )
+        case Client():
+            yield client
+        case "local":
+            with local_cluster() as started, Client(started) as connected:
+                yield connected
+        case str():
+            with _connect(client) as connected:
+                yield connected
+        case _:
+            raise InputError(
+                f"client: got {type(client).__name__}. Expected a distributed.Client, the address of a scheduler, the "
+                'path of a scheduler file (.json), "local" for a cluster on this machine, False for this process, or None.'
+            )
+
+
+def _current_client() -> Client | None:
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+def _connect(where: str) -> Client:
+    try:
+        if where.endswith(".json"):
+            return Client(scheduler_file=where, timeout=CONNECT_TIMEOUT, set_as_default=False)
+        return Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(
+            f"client: no scheduler answered at {where!r} within {CONNECT_TIMEOUT:.0f} s ({error}). Expected the address of "
+            "a running `dask scheduler` (tcp://host:8786) or its scheduler file: check that it runs and can be reached."
+        ) from error
+
+
+def local_cluster(n_workers: int | None = None) -> LocalCluster:
+    """A cluster on this machine, comms and dashboard bound to loopback, one thread per worker process.
+
+    Raises
+    ------
+    ClusterError
+        If the workers cannot start, above all because a script lacks its ``__main__`` guard.
+    """
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        raise SystemExit(GUARD_MISSING)
+    try:
+        return LocalCluster(
+            n_workers=n_workers or usable_cores(),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        )
+    except RuntimeError as error:
+        raise ClusterError(f"The local cluster did not start ({error}). {GUARD_MISSING}") from error
+
+
+GUARD_MISSING = (
+    "A script that starts a local cluster is run again by each worker process: put its work "
+    'under `if __name__ == "__main__":` at the end of the script.'
+)

@@ -1,0 +1,310 @@
+"""`BCNMF`: the face of the package for Python, in the conventions of scikit-learn."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.errors import CollapseWarning, InputError
+from bcnmf_dask.fitting.factorize import Out, factorize
+from bcnmf_dask.fitting.loop import Callback
+from bcnmf_dask.fitting.parameters import check_parameter
+from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.results.record import FitResult
+from bcnmf_dask.results.result import load_result, save_result
+from bcnmf_dask.results.summary import summarise
+from bcnmf_dask.solvers.published import FixedBasis
+
+
+class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Background-contrastive non-negative matrix factorization (arXiv 2602.22387).
+
+    Finds non-negative components that explain a target and do not explain a background: the minimum over the
+    components of ``D(target) - alpha * D(background)``, where the usages of each side minimise its own
+    divergence ``D``.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    alpha : float
+        Strength of the contrast; 0 is plain NMF of the target. Too large a value collapses the factorization,
+        which is reported.
+    weighting : {"mean", "sum"}
+        ``"mean"``: the background counts ``alpha * n_target / n_background``, so that ``alpha`` means the same for
+        any number of cells. ``"sum"``: the published objective.
+    loss : {"kullback-leibler", "frobenius"}
+        Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images.
+    solver : {"published"}
+        One multiplicative step of usages and basis per sweep.
+    damping : float or None
+        Exponent of the multiplicative steps, in (0, 1]. None: 1.0 for Frobenius, 0.5 for Kullback-Leibler.
+    init : "random" or mapping
+        Start: drawn, or any of ``"components"`` (n_components, n_features), ``"target_usages"`` and
+        ``"background_usages"`` (n rows, n_components).
+    max_iter : int
+        Sweeps at most.
+    tol : float
+        A fit has converged when the relative changes of basis and divergences stay below it for 10 sweeps.
+        0 never stops early.
+    dtype : {"float32", "float64"}
+        Of rows, usages and components; sums over blocks of rows are always float64.
+    random_state : int, RandomState or None
+        Seed of the start. The same data, parameters and seed give the same bits for any number of workers
+        and threads.
+
+    Attributes
+    ----------
+    components_ : ndarray (n_components, n_features)
+        Rows sum to one, so that a usage is an amount of signal.
+    target_usages_, background_usages_ : array (n rows, n_components)
+        NumPy, a DataArray, or a lazy Dask array, as `fit` explains; None without a background.
+    history_ : DataFrame
+        iteration, target_divergence, background_divergence, objective, basis_change, seconds.
+    n_iter_ : int
+        Sweeps done.
+    converged_ : bool
+    status_ : Status
+        A word, and a sentence that says what to try.
+    run_ : dict
+        What happened: engine, shards per worker, data visits, rows, zero rows and features.
+    result_ : FitResult
+        All of this in one frozen record.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if the data has feature names.
+    """
+
+    def __init__(
+        self,
+        n_components: int = 20,
+        alpha: float = 1.0,
+        *,
+        weighting: str = "mean",
+        loss: str = "kullback-leibler",
+        solver: str = "published",
+        damping: float | None = None,
+        init: str | Mapping[str, NDArray[Any]] = "random",
+        max_iter: int = 500,
+        tol: float = 1e-3,
+        dtype: str = "float32",
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.alpha = alpha
+        self.weighting = weighting
+        self.loss = loss
+        self.solver = solver
+        self.damping = damping
+        self.init = init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.dtype = dtype
+        self.random_state = random_state
+
+    def fit(
+        self,
+        target: Any,
+        y: Any = None,  # noqa: ARG002
+        *,
+        background: Any = None,
+        client: Any = None,
+        features: str = "strict",
+        layer: str | None = None,
+        mask_var: str | Sequence[bool] | None = None,
+        out: Out = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Fit the components and the usages of both sides.
+
+        Parameters
+        ----------
+        target, background : array, sparse array, Dask array, DataArray, AnnData, DataFrame, path, or from `split`
+            Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy`` or
+            ``.npz``. Usages come back as NumPy; for a DataArray as DataArray; for a Dask array or a path as a
+            lazy Dask array over the store ``out``.
+        y : ignored
+            For scikit-learn's conventions.
+        client : Client, str, False or None
+            Where to run. None: the current Dask client if an input is a Dask collection and one is active, else
+            this process. False: this process. A client, an address, or a scheduler file: that cluster.
+            ``"local"``: a cluster on this machine for the length of the fit.
+        features : {"strict", "intersection"}
+            ``"strict"`` wants the same features on both sides, in any order.
+        layer : str, optional
+            Layer of the AnnData to use instead of ``X``.
+        mask_var : str or sequence of bool, optional
+            Features of the target to use: a boolean column of ``var``, or one value per feature.
+        out : path, optional
+            Where the result is written, as by `save`. Needed to keep lazy usages: without it they lie in a
+            temporary directory.
+        callbacks : sequence of callable
+            Called after every sweep with its `SweepRecord`; returning True ends the fit cleanly.
+
+        Returns
+        -------
+        BCNMF
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            Data, path or parameter that cannot be used, with the repair.
+        ClusterError
+            The cluster cannot be reached, does not match, or lost a worker.
+        NumericalError
+            The numbers stopped being finite.
+
+        Warns
+        -----
+        ConvergenceWarning, CollapseWarning, DataWarning
+        """
+        check_parameter("solver", self.solver)
+        settings = self._settings()
+        check_parameter("dtype", self.dtype)
+        inputs = read_inputs(target, background, features=features, layer=layer, mask_var=mask_var)
+        (result,) = factorize(
+            inputs, [settings], dtype=self.dtype, client=client, outs=[out], callbacks=callbacks
+        )
+        self._learn(result)
+        _warn(result)
+        return self
+
+    def fit_transform(self, target: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit, and return the usages of the target; takes what `fit` takes."""
+        return self.fit(target, y, **fit_params).target_usages_
+
+    def transform(self, rows: Any) -> Any:
+        """Usages of new rows at the fitted components.
+
+        Parameters
+        ----------
+        rows : as ``target`` of `fit`
+            With the features of the fit, in any order if they have names.
+
+        Returns
+        -------
+        array (n rows, n_components)
+            As `fit` returns usages.
+        """
+        check_is_fitted(self)
+        inputs = read_inputs(rows, None)
+        components = self._components_for(inputs.features, inputs.n_features)
+        settings = self._settings(alpha=0.0, start={"components": components})
+        (result,) = factorize(inputs, [settings], dtype=self.dtype, client=False, solvers=[FixedBasis()])
+        return result.target_usages
+
+    def summary(self, n_top: int = 10) -> pd.DataFrame:
+        """One row per component: shares of target and background signal, log2 ratio, top features."""
+        check_is_fitted(self)
+        return summarise(self.result_, n_top)
+
+    def save(self, path: Out) -> None:
+        """Write the result to a new Zarr store, which xarray opens too.
+
+        Raises
+        ------
+        InputError
+            If ``path`` exists or cannot be written.
+        """
+        check_is_fitted(self)
+        save_result(self.result_, path)
+
+    @classmethod
+    def load(cls, path: Out) -> Self:
+        """The fitted estimator that was saved at ``path``; large usages stay there and are lazy.
+
+        Raises
+        ------
+        InputError
+            If there is no saved fit at ``path``.
+        """
+        result = load_result(path)
+        known = cls().get_params().keys() & result.parameters.keys()
+        parameters = {name: result.parameters[name] for name in known}
+        if parameters["init"] != "random":  # given start arrays are not written to results
+            parameters["init"] = "random"
+        model = cls(**parameters)
+        model._learn(result)
+        return model
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "result_")
+
+    def _settings(self, **changes: Any) -> Settings:
+        start = self.init
+        if isinstance(start, str):
+            if start != "random":
+                raise InputError(f"init: got {start!r}. Expected 'random' or a mapping of start arrays.")
+            start = {}
+        given = {
+            "n_components": self.n_components,
+            "alpha": self.alpha,
+            "weighting": self.weighting,
+            "loss": self.loss,
+            "damping": self.damping,
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "seed": _seed(self.random_state),
+            "start": start,
+        }
+        return Settings(**given | changes)
+
+    def _learn(self, result: FitResult) -> None:
+        self.result_ = result
+        self.components_ = result.components
+        self.target_usages_ = result.target_usages
+        self.background_usages_ = result.background_usages
+        self.history_ = result.history
+        self.n_iter_ = len(result.history)
+        self.status_ = result.status
+        self.converged_ = result.status.converged
+        self.run_ = result.run
+        self.n_features_in_ = result.components.shape[1]
+        if result.features is not None:
+            self.feature_names_in_ = result.features
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _components_for(self, names: NDArray[np.object_] | None, n_features: int) -> NDArray[Any]:
+        """The components with their features in the order of ``names``."""
+        if n_features != self.n_features_in_:
+            raise InputError(
+                f"rows: {n_features} features came, the fit had {self.n_features_in_}. Give rows with the same features."
+            )
+        if names is None or self.result_.features is None:
+            return self.components_
+        place = pd.Index(self.result_.features).get_indexer(pd.Index(names))
+        if (place < 0).any():
+            raise InputError(
+                f"rows: {int((place < 0).sum())} of {n_features} features are not those of the fit, the first is "
+                f"{names[int(np.argmin(place))]!r}. Give rows with the same features, in any order."
+            )
+        return self.components_[:, place]
+
+
+def _seed(random_state: Any) -> int:
+    if random_state is None or isinstance(random_state, np.random.RandomState):
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    check_parameter("seed", random_state)
+    return int(random_state)
+
+
+def _warn(result: FitResult) -> None:
+    word, sentence, converged = result.status
+    if word == "collapsed":
+        warnings.warn(sentence, CollapseWarning, stacklevel=3)
+    elif word == "max_iter" and result.parameters["tol"] > 0 and not converged:
+        warnings.warn(sentence, ConvergenceWarning, stacklevel=3)

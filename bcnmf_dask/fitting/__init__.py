@@ -1,0 +1,1 @@
+"""The loop over sweeps: when to update, record, stop and save."""

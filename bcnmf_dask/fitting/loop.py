@@ -1,0 +1,132 @@
+"""The loop over sweeps: sweep, update the bases, record, stop. It knows neither Dask nor files."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.engine.base import Engine, Order
+from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.errors import NumericalError
+from bcnmf_dask.fitting.stopping import Convergence, SweepRecord
+from bcnmf_dask.results.record import Status
+from bcnmf_dask.solvers.base import Solver
+from bcnmf_dask.updates.initialise import normalise
+from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.statistics import Role
+
+Callback = Callable[[SweepRecord], bool | None]
+
+CONVERGED = Status("converged", "Basis and divergences no longer change.", True)
+STOPPED = Status("stopped", "A callback ended the fit.", False)
+EXHAUSTED = Status(
+    "max_iter",
+    "The fit was still changing when max_iter was reached: raise max_iter, or tol if this precision is enough.",
+    False,
+)
+
+
+@dataclass
+class FitProgress:
+    """One fit between two sweeps.
+
+    Attributes
+    ----------
+    key, loss : str
+    solver : Solver
+    alpha : float
+        Effective strength of the contrast.
+    max_iter : int
+    convergence : Convergence
+    basis : ndarray (n_features, n_components)
+        Normalised, in the dtype of the run.
+    scales : ndarray (n_components,), float64
+    history : list of SweepRecord
+    status : Status or None
+        None while the fit runs.
+    """
+
+    key: str
+    loss: str
+    solver: Solver
+    alpha: float
+    max_iter: int
+    convergence: Convergence
+    basis: NDArray[Any]
+    scales: NDArray[Any]
+    history: list[SweepRecord] = field(default_factory=list)
+    status: Status | None = None
+
+    def order(self) -> Order:
+        """What the next visit needs to know."""
+        return Order(self.key, len(self.history), self.basis, self.scales)
+
+    def advance(self, record: Record, seconds: float) -> SweepRecord:
+        """Take the sums of a sweep: update the basis, write the history, see whether the fit is over."""
+        started = time.perf_counter()
+        basis = self.basis.astype(np.float64)
+        divergences = {role: LOSSES[self.loss].divergence(sums, basis) for role, sums in record.items()}
+        new, scales = normalise(self.solver.next_basis(basis, record))
+        change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
+        self._refuse_non_finite(change, *divergences.values())
+        self.basis, self.scales = new.astype(self.basis.dtype), scales
+        swept = SweepRecord(
+            iteration=len(self.history) + 1,
+            target_divergence=divergences["target"],
+            background_divergence=divergences.get("background", np.nan),
+            objective=objective(divergences, self.alpha),
+            basis_change=change,
+            seconds=seconds + time.perf_counter() - started,
+        )
+        self.history.append(swept)
+        self._judge()
+        return swept
+
+    def _judge(self) -> None:
+        if self.convergence.reached(self.history[-1]):
+            self.status = CONVERGED
+        elif len(self.history) >= self.max_iter:
+            self.status = EXHAUSTED
+
+    def _refuse_non_finite(self, *numbers: float) -> None:
+        if not np.isfinite(numbers).all():
+            raise NumericalError(
+                f"The numbers of the fit stopped being finite at sweep {len(self.history) + 1}. Expected finite "
+                "divergences: use dtype='float64', damping=0.5, a smaller alpha, or scale the data down."
+            )
+
+
+def objective(divergences: Mapping[Role, float], alpha: float) -> float:
+    """Target divergence minus ``alpha`` times that of the background, where there is one."""
+    return divergences["target"] - alpha * divergences.get("background", 0.0)
+
+
+def run_fits(engine: Engine, fits: Sequence[FitProgress], callbacks: Sequence[Callback]) -> None:
+    """Sweep until every fit is over. Rows are visited once per sweep for all fits that still run.
+
+    Parameters
+    ----------
+    engine : Engine
+        Loaded, every fit started.
+    fits : sequence of FitProgress
+        Changed in place.
+    callbacks : sequence of callable
+        Called after each sweep with the record of each fit; True ends that fit.
+
+    Raises
+    ------
+    NumericalError
+        If a divergence or a basis is no longer finite.
+    """
+    while running := [fit for fit in fits if fit.status is None]:
+        started = time.perf_counter()
+        records = engine.sweep([fit.order() for fit in running])
+        seconds = time.perf_counter() - started
+        for fit, record in zip(running, records, strict=True):
+            swept = fit.advance(record, seconds)
+            ended = [callback(swept) for callback in callbacks]
+            if fit.status is None and any(ended):
+                fit.status = STOPPED

@@ -1,0 +1,75 @@
+"""Which values the parameters of a fit may take."""
+
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.updates.losses import LOSSES
+
+START_ARRAYS = ("components", "target_usages", "background_usages")
+WEIGHTINGS = ("mean", "sum")
+DTYPES = ("float32", "float64")
+
+
+class Rule(NamedTuple):
+    """What a parameter may be: a test, and the same in words."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _number(value: Any, least: float) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= least
+
+
+def _one_of(names: Any) -> Rule:
+    return Rule(
+        lambda value: isinstance(value, str) and value in names, f"one of {', '.join(map(repr, names))}"
+    )
+
+
+RULES: Mapping[str, Rule] = {
+    "n_components": Rule(lambda value: _whole(value, 1), "a whole number of at least 1"),
+    "alpha": Rule(lambda value: _number(value, 0.0), "a finite number of at least 0 (0: no contrast)"),
+    "weighting": _one_of(WEIGHTINGS),
+    "loss": _one_of(tuple(LOSSES)),
+    "damping": Rule(
+        lambda value: value is None or (_number(value, 0.0) and 0 < value <= 1), "a number in (0, 1], or None"
+    ),
+    "max_iter": Rule(lambda value: _whole(value, 1), "a whole number of at least 1"),
+    "tol": Rule(lambda value: _number(value, 0.0), "a finite number of at least 0 (0: never stop early)"),
+    "seed": Rule(lambda value: _whole(value, 0), "a whole number of at least 0"),
+    "start": Rule(
+        lambda value: isinstance(value, Mapping) and set(value) <= set(START_ARRAYS),
+        f"a mapping with any of {', '.join(map(repr, START_ARRAYS))}",
+    ),
+    "dtype": _one_of(DTYPES),
+    "solver": _one_of(("published",)),
+}
+"""By the names of `Settings` and of the estimator."""
+
+SHOWN_AS = {"seed": "random_state", "start": "init"}
+"""Parameters the estimator calls otherwise."""
+
+
+def check_parameter(name: str, value: Any) -> None:
+    """Refuse a value out of range.
+
+    Raises
+    ------
+    InputError
+    """
+    if not RULES[name].holds(value):
+        raise InputError(f"{SHOWN_AS.get(name, name)}: got {value!r}. Expected {RULES[name].words}.")
+
+
+def check_parameters(settings: Any) -> None:
+    """Refuse values out of range among the fields of a `Settings`."""
+    for name in RULES.keys() & vars(settings).keys():
+        check_parameter(name, getattr(settings, name))

@@ -1,0 +1,1 @@
+"""The frozen record of a fit, and how it is written and read."""

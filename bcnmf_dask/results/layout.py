@@ -1,0 +1,130 @@
+"""What a saved fit looks like inside, so that ``xarray.open_zarr`` shows it as one labelled data set."""
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from bcnmf_dask.results.factors import (
+    cell_dimension,
+    create_array,
+    create_usages,
+    open_array,
+    usages_name,
+    write_usages,
+)
+from bcnmf_dask.results.record import HISTORY_COLUMNS, FitResult
+from bcnmf_dask.updates.statistics import Role
+
+FORMAT = "bcnmf_dask.fit"
+FORMAT_VERSION = 1
+PIECE_ROWS = 100_000
+"""Rows that the driver holds at once: names of 1e8 cells must never be in memory together."""
+
+
+def write_result(location: str, result: FitResult) -> None:
+    """Write all of ``result`` that is not yet in the group at ``location``, and consolidate its metadata.
+
+    Usages whose array is already there were written by the workers and are left as they are.
+
+    Parameters
+    ----------
+    location : str
+        Path of a Zarr group, or of an empty folder that becomes one.
+    result : FitResult
+        What to write.
+    """
+    # First, because it is quick and the one step that can refuse what a user gave.
+    zarr.open_group(location, mode="a", zarr_format=3).attrs.update(_attributes(result))
+    _write_components(location, result)
+    _write_history(location, result)
+    _write_role(location, result, "target", result.target_usages, result.target_signal)
+    if result.background_usages is not None:
+        _write_role(location, result, "background", result.background_usages, result.background_signal)
+    _consolidate(location)
+
+
+def _attributes(result: FitResult) -> dict[str, Any]:
+    """Plain values as they are, nested ones as JSON text: every reader of Zarr attributes can show both."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "status": result.status.word,
+        "status_sentence": result.status.sentence,
+        "converged": bool(result.status.converged),
+        "resumed_from": int(result.run.get("resumed_from", 0)),
+        "divergences": _to_json(result.divergences._asdict()),
+        "parameters": _to_json(result.parameters),
+        "versions": _to_json(result.versions),
+        "run": _to_json(result.run),
+    }
+
+
+def _to_json(value: dict[str, Any]) -> str:
+    # A seed taken from np.arange is a NumPy integer, which JSON does not know.
+    return json.dumps(value, default=np.generic.item)
+
+
+def _write_components(location: str, result: FitResult) -> None:
+    n_components, n_features = result.components.shape
+    _write_whole(location, "components", result.components, ("component", "feature"))
+    _write_labels(location, "component", n_components, np.arange, "int64")
+    if result.features is None:
+        _write_labels(location, "feature", n_features, np.arange, "int64")
+    else:
+        _write_whole(location, "feature", result.features, ("feature",), "string")
+
+
+def _write_history(location: str, result: FitResult) -> None:
+    for column in HISTORY_COLUMNS:
+        name = "iteration" if column == "iteration" else f"history_{column}"
+        _write_whole(location, name, result.history[column].to_numpy(), ("iteration",))
+
+
+def _write_role(
+    location: str, result: FitResult, role: Role, usages: Any, signal: NDArray[np.float64] | None
+) -> None:
+    if usages_name(role) not in zarr.open_group(location, mode="r"):
+        _write_usages(location, role, usages)
+    _write_whole(location, f"{role}_signal", np.asarray(signal), ("component",))
+    n_rows, names = open_array(location, usages_name(role)).shape[0], result.row_names.get(role)
+    if names is None:
+        _write_labels(location, cell_dimension(role), n_rows, np.arange, "int64")
+    else:
+        _write_labels(location, cell_dimension(role), n_rows, names.read, "string")
+
+
+def _write_usages(location: str, role: Role, usages: Any) -> None:
+    """Write NumPy, DataArray or Dask usages, in pieces: any of them can be sliced and made an ndarray."""
+    n_rows, n_components = usages.shape
+    create_usages(location, role, n_rows, n_components, PIECE_ROWS, usages.dtype)
+    for start in range(0, n_rows, PIECE_ROWS):
+        write_usages(location, role, start, np.asarray(usages[start : start + PIECE_ROWS]))
+
+
+def _write_whole(
+    location: str, name: str, values: NDArray[Any], dimensions: tuple[str, ...], dtype: Any = None
+) -> None:
+    create_array(location, name, values.shape, values.shape, dtype or values.dtype, dimensions)[...] = values
+
+
+def _write_labels(
+    location: str, dimension: str, length: int, read: Callable[[int, int], NDArray[Any]], dtype: str
+) -> None:
+    # "string" is Zarr's variable-length text; NumPy's fixed-length kind has no Zarr 3 specification yet.
+    array = create_array(location, dimension, (length,), (PIECE_ROWS,), dtype, (dimension,))
+    for start in range(0, length, PIECE_ROWS):
+        stop = min(start + PIECE_ROWS, length)
+        array[start:stop] = read(start, stop)
+
+
+def _consolidate(location: str) -> None:
+    """Collect all metadata in one file, so that opening takes one read."""
+    with warnings.catch_warnings():
+        # Zarr notes that format 3 does not specify consolidated metadata; readers without it ignore it.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
+        zarr.consolidate_metadata(location, zarr_format=3)

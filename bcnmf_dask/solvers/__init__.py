@@ -1,0 +1,1 @@
+"""What the next sweep does with the statistics of the last one."""

@@ -1,0 +1,52 @@
+"""The losses by name, each a record of the same four pure functions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bcnmf_dask.backend import Rows
+from bcnmf_dask.updates import frobenius, kullback_leibler
+from bcnmf_dask.updates.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A divergence and its published updates.
+
+    Attributes
+    ----------
+    name : str
+    default_damping : float
+        What ``damping=None`` means: the authors' current default.
+    update_usages, contribute, update_basis, divergence : callable
+        See `bcnmf_dask.updates.frobenius` and `bcnmf_dask.updates.kullback_leibler`.
+    """
+
+    name: str
+    default_damping: float
+    update_usages: Callable[[Rows, NDArray[Any], NDArray[Any], float], NDArray[Any]]
+    contribute: Callable[[Rows, NDArray[Any], NDArray[Any]], Statistics]
+    update_basis: Callable[[NDArray[Any], Statistics, Statistics | None, float, float], NDArray[Any]]
+    divergence: Callable[[Statistics, NDArray[Any]], float]
+
+
+LOSSES: Mapping[str, Loss] = {
+    "frobenius": Loss(
+        "frobenius",
+        1.0,
+        frobenius.update_usages,
+        frobenius.contribute,
+        frobenius.update_basis,
+        frobenius.divergence,
+    ),
+    "kullback-leibler": Loss(
+        "kullback-leibler",
+        0.5,
+        kullback_leibler.update_usages,
+        kullback_leibler.contribute,
+        kullback_leibler.update_basis,
+        kullback_leibler.divergence,
+    ),
+}

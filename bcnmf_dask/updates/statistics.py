@@ -1,0 +1,56 @@
+"""What a visit of some rows leaves behind: sums over rows, and nothing whose size depends on their number."""
+
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["target", "background"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class Statistics(NamedTuple):
+    """Sums over the rows of one role that the basis update needs (mathematics, "What is additive over rows").
+
+    Attributes
+    ----------
+    cross : ndarray (n_features, n_components), float64
+        Frobenius: ``rows.T @ usages``. Kullback-Leibler: ``(rows / reconstruction).T @ usages``.
+    moment : ndarray, float64
+        Frobenius: the Gram matrix of the usages (n_components, n_components).
+        Kullback-Leibler: their column sums (n_components,).
+    data_term : float
+        Frobenius: the sum of squares of the rows. Kullback-Leibler: the sum of ``x log(x / reconstruction) - x``.
+    """
+
+    cross: NDArray[np.float64]
+    moment: NDArray[np.float64]
+    data_term: float
+
+
+class Evaluation(NamedTuple):
+    """Sums over the rows of one role that describe finished factors.
+
+    Attributes
+    ----------
+    divergence : float
+    usage_sum : ndarray (n_components,), float64
+        Amount of signal per component.
+    usage_gram : ndarray (n_components, n_components), float64
+    """
+
+    divergence: float
+    usage_sum: NDArray[np.float64]
+    usage_gram: NDArray[np.float64]
+
+
+Sums = TypeVar("Sums", Statistics, Evaluation)
+
+
+def merge(left: Sums, right: Sums) -> Sums:
+    """The sums over two disjoint sets of rows together. The arrays of ``left`` are reused for the result."""
+    return type(left)(*map(_add, left, right))
+
+
+def _add(left: Any, right: Any) -> Any:
+    return np.add(left, right, out=left) if isinstance(left, np.ndarray) else left + right

@@ -1,0 +1,82 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from bcnmf_dask.results.record import Divergences, FitResult, Status
+
+N_TARGET, N_BACKGROUND, N_COMPONENTS, N_FEATURES = 7, 5, 3, 4
+
+
+@dataclass(frozen=True)
+class Names:
+    """Row names made when they are read, as a source of 1e8 cells would give them."""
+
+    prefix: str
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, start: int, stop: int) -> NDArray[np.object_]:
+        return np.array([f"{self.prefix}-{row}" for row in range(start, stop)], dtype=object)
+
+
+def history(n_sweeps: int = 2) -> pd.DataFrame:
+    sweeps = np.arange(1, n_sweeps + 1)
+    return pd.DataFrame(
+        {
+            "iteration": sweeps,
+            "target_divergence": 10.0 / sweeps,
+            "background_divergence": 8.0 / sweeps,
+            "objective": 2.0 / sweeps,
+            "basis_change": 0.5 / sweeps,
+            "seconds": 0.25 * sweeps,
+        }
+    )
+
+
+@pytest.fixture
+def make_result() -> Callable[..., FitResult]:
+    """A small fit, any field of which can be given."""
+
+    def make(**fields: object) -> FitResult:
+        generator = np.random.default_rng(0)
+        components = generator.random((N_COMPONENTS, N_FEATURES), dtype=np.float32)
+        target = generator.random((N_TARGET, N_COMPONENTS), dtype=np.float32)
+        background = generator.random((N_BACKGROUND, N_COMPONENTS), dtype=np.float32)
+        defaults = {
+            "components": components,
+            "target_usages": target,
+            "background_usages": background,
+            "target_signal": target.sum(axis=0, dtype=np.float64),
+            "background_signal": background.sum(axis=0, dtype=np.float64),
+            "history": history(),
+            "divergences": Divergences(1.5, 2.5, -1.0),
+            "status": Status("converged", "The fit converged after 2 sweeps.", True),
+            "features": np.array(["ISG15", "IFI6", "β-actin", "MX1"], dtype=object),
+            "row_names": {"target": Names("stim", N_TARGET), "background": Names("ctrl", N_BACKGROUND)},
+            "parameters": {"alpha": 1.0, "loss": "frobenius", "random_state": 0, "damping": None},
+            "versions": {"numpy": "2.4.6"},
+            "run": {"resumed_from": 12, "shards_per_worker": {"a": 2}},
+        }
+        return FitResult(**(defaults | fields))
+
+    return make
+
+
+@pytest.fixture
+def plain_result(make_result) -> FitResult:
+    """Plain NMF of unnamed data: no background, no names."""
+    return make_result(
+        background_usages=None,
+        background_signal=None,
+        divergences=Divergences(1.5, float("nan"), 1.5),
+        features=None,
+        row_names={"target": None},
+        history=history().assign(background_divergence=np.nan),
+        run={},
+    )
