@@ -1,13 +1,13 @@
 """Array kinds the mathematics works on. Only this module may know about an optional GPU library."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-Rows = NDArray[Any] | sp.csr_array
-"""Rows x features: a dense array or a CSR array."""
+Rows: TypeAlias = Any
+"""Rows x features: a dense array or a SciPy CSR array (SciPy's have no static types)."""
 
 
 def is_sparse(rows: Rows) -> bool:
@@ -20,13 +20,17 @@ def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
     if not is_sparse(rows):
         return rows[start:stop]
     first, last = int(rows.indptr[start]), int(rows.indptr[stop])
-    parts = (rows.data[first:last], rows.indices[first:last], rows.indptr[start : stop + 1] - first)
-    return sp.csr_array(parts, shape=(stop - start, rows.shape[1]), copy=False)
+    view = sp.csr_array((stop - start, rows.shape[1]), dtype=rows.dtype)
+    # Set one by one: given these parts, SciPy's constructor copies those under half the length of their base.
+    view.data, view.indices = rows.data[first:last], rows.indices[first:last]
+    view.indptr = rows.indptr[start : stop + 1] - first
+    return view
 
 
 def stored_values(rows: Rows) -> NDArray[Any]:
     """The values in memory: all of a dense array, the stored ones of a CSR array."""
-    return rows.data if is_sparse(rows) else rows
+    values: NDArray[Any] = rows.data if is_sparse(rows) else rows
+    return values
 
 
 def owned(array: NDArray[Any], dtype: Any = None) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Errors and warnings of the package. Every message says what came, what was expected and how to repair it."""
+"""Errors and warnings. Every message says what came, what was expected and how to repair it."""
 
 
 class BCNMFError(Exception):
@@ -10,7 +10,7 @@ class InputError(BCNMFError, ValueError):
 
 
 class ClusterError(BCNMFError, RuntimeError):
-    """A Dask cluster that cannot be reached, does not match this process, or lost what a fit needs."""
+    """A cluster that cannot be reached, does not match this process, or lost what a fit needs."""
 
 
 class NumericalError(BCNMFError, ArithmeticError):
@@ -18,7 +18,7 @@ class NumericalError(BCNMFError, ArithmeticError):
 
 
 class DataWarning(UserWarning):
-    """Data that can be factorized but may not be what was meant (for example counts that are not integers)."""
+    """Data that can be factorized but may not be what was meant (counts that are not integers)."""
 
 
 class CollapseWarning(UserWarning):

@@ -1,7 +1,9 @@
 """`BCNMF`: the face of the package for Python, in the conventions of scikit-learn."""
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from bcnmf_dask.data.features import Matching
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.errors import CollapseWarning, InputError
 from bcnmf_dask.fitting.factorize import Out, factorize
@@ -27,8 +30,8 @@ from bcnmf_dask.solvers.published import FixedBasis
 class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Background-contrastive non-negative matrix factorization (arXiv 2602.22387).
 
-    Finds non-negative components that explain a target and do not explain a background: the minimum over the
-    components of ``D(target) - alpha * D(background)``, where the usages of each side minimise its own
+    Finds non-negative components that explain a target and do not explain a background: the minimum over
+    the components of ``D(target) - alpha * D(background)``, where the usages of each side minimise its own
     divergence ``D``.
 
     Parameters
@@ -39,8 +42,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Strength of the contrast; 0 is plain NMF of the target. Too large a value collapses the factorization,
         which is reported.
     weighting : {"mean", "sum"}
-        ``"mean"``: the background counts ``alpha * n_target / n_background``, so that ``alpha`` means the same for
-        any number of cells. ``"sum"``: the published objective.
+        ``"mean"``: the background counts ``alpha * n_target / n_background``, so that ``alpha`` means the same
+        for any number of cells. ``"sum"``: the published objective.
     loss : {"kullback-leibler", "frobenius"}
         Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images.
     solver : {"published"}
@@ -117,7 +120,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         *,
         background: Any = None,
         client: Any = None,
-        features: str = "strict",
+        features: Matching = "strict",
         layer: str | None = None,
         mask_var: str | Sequence[bool] | None = None,
         out: Out = None,
@@ -127,15 +130,15 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        target, background : array, sparse array, Dask array, DataArray, AnnData, DataFrame, path, or from `split`
-            Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy`` or
-            ``.npz``. Usages come back as NumPy; for a DataArray as DataArray; for a Dask array or a path as a
-            lazy Dask array over the store ``out``.
+        target, background : array, CSR, Dask array, DataArray, AnnData, DataFrame, path, or from `split`
+            Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``
+            or ``.npz``. Usages come back as NumPy; for a DataArray as DataArray; for a Dask array or a path as
+            a lazy Dask array over the store ``out``.
         y : ignored
             For scikit-learn's conventions.
         client : Client, str, False or None
-            Where to run. None: the current Dask client if an input is a Dask collection and one is active, else
-            this process. False: this process. A client, an address, or a scheduler file: that cluster.
+            Where to run. None: the current Dask client if an input is a Dask collection and one is active,
+            else this process. False: this process. A client, an address, or a scheduler file: that cluster.
             ``"local"``: a cluster on this machine for the length of the fit.
         features : {"strict", "intersection"}
             ``"strict"`` wants the same features on both sides, in any order.
@@ -171,9 +174,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         settings = self._settings()
         check_parameter("dtype", self.dtype)
         inputs = read_inputs(target, background, features=features, layer=layer, mask_var=mask_var)
-        (result,) = factorize(
-            inputs, [settings], dtype=self.dtype, client=client, outs=[out], callbacks=callbacks
-        )
+        (result,) = factorize(inputs, [settings], dtype=self.dtype, client=client, outs=[out], callbacks=callbacks)
         self._learn(result)
         _warn(result)
         return self
@@ -198,7 +199,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         inputs = read_inputs(rows, None)
         components = self._components_for(inputs.features, inputs.n_features)
-        settings = self._settings(alpha=0.0, start={"components": components})
+        settings = replace(self._settings(), alpha=0.0, start={"components": components})
         (result,) = factorize(inputs, [settings], dtype=self.dtype, client=False, solvers=[FixedBasis()])
         return result.target_usages
 
@@ -207,7 +208,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return summarise(self.result_, n_top)
 
-    def save(self, path: Out) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to a new Zarr store, which xarray opens too.
 
         Raises
@@ -219,7 +220,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         save_result(self.result_, path)
 
     @classmethod
-    def load(cls, path: Out) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """The fitted estimator that was saved at ``path``; large usages stay there and are lazy.
 
         Raises
@@ -243,24 +244,23 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "result_")
 
-    def _settings(self, **changes: Any) -> Settings:
-        start = self.init
+    def _settings(self) -> Settings:
+        start: Any = self.init
         if isinstance(start, str):
             if start != "random":
                 raise InputError(f"init: got {start!r}. Expected 'random' or a mapping of start arrays.")
             start = {}
-        given = {
-            "n_components": self.n_components,
-            "alpha": self.alpha,
-            "weighting": self.weighting,
-            "loss": self.loss,
-            "damping": self.damping,
-            "max_iter": self.max_iter,
-            "tol": self.tol,
-            "seed": _seed(self.random_state),
-            "start": start,
-        }
-        return Settings(**given | changes)
+        return Settings(
+            n_components=self.n_components,
+            alpha=self.alpha,
+            weighting=self.weighting,
+            loss=self.loss,
+            damping=self.damping,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            seed=_seed(self.random_state),
+            start=start,
+        )
 
     def _learn(self, result: FitResult) -> None:
         self.result_ = result
@@ -282,15 +282,16 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The components with their features in the order of ``names``."""
         if n_features != self.n_features_in_:
             raise InputError(
-                f"rows: {n_features} features came, the fit had {self.n_features_in_}. Give rows with the same features."
+                f"rows: {n_features} features came, the fit had {self.n_features_in_}. Give rows with the same "
+                "features."
             )
         if names is None or self.result_.features is None:
             return self.components_
         place = pd.Index(self.result_.features).get_indexer(pd.Index(names))
         if (place < 0).any():
             raise InputError(
-                f"rows: {int((place < 0).sum())} of {n_features} features are not those of the fit, the first is "
-                f"{names[int(np.argmin(place))]!r}. Give rows with the same features, in any order."
+                f"rows: {int((place < 0).sum())} of {n_features} features are not those of the fit, the first "
+                f"is {names[int(np.argmin(place))]!r}. Give rows with the same features, in any order."
             )
         return self.components_[:, place]
 

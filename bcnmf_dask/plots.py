@@ -27,9 +27,7 @@ IMAGES_PER_ROW = 5
 MANY_POINTS = 2_000
 
 
-def component_images(
-    components: ArrayLike, shape: tuple[int, int], titles: Sequence[str] | None = None
-) -> Figure:
+def component_images(components: ArrayLike, shape: tuple[int, int], titles: Sequence[str] | None = None) -> Figure:
     """Each component as a picture: black where it weighs nothing, white where it weighs most.
 
     Parameters
@@ -201,9 +199,7 @@ def _check_histories(histories: Mapping[str, pd.DataFrame]) -> None:
         raise InputError("histories is empty. Give the history of at least one fit.")
     for label, history in histories.items():
         if history.empty:
-            raise InputError(
-                f"histories[{label!r}] has no sweep to draw. Give the history of a fit that has run."
-            )
+            raise InputError(f"histories[{label!r}] has no sweep to draw. Give the history of a fit that has run.")
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -232,9 +228,7 @@ def _draw_cells(axes: Axes, usages: NDArray[Any], groups: NDArray[Any]) -> None:
 def _draw_lines(axes: Axes, curves: Mapping[str, "pd.Series[float]"]) -> None:
     for (label, curve), (line, colour) in zip(curves.items(), cycle(product(LINES, COLOURS)), strict=False):
         # The dots hide in the line, but show a fit of a single sweep, which has no line.
-        axes.plot(
-            curve.index, curve, line, color=colour, marker=".", markersize=3, linewidth=1.8, label=label
-        )
+        axes.plot(curve.index, curve, line, color=colour, marker=".", markersize=3, linewidth=1.8, label=label)
     axes.set_xlabel("sweep")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 

@@ -63,9 +63,7 @@ def test_long_titles_do_not_overlap():
     assert overlapping(plots.component_images(IMAGES, (3, 4), titles=long)) == []
 
 
-@pytest.mark.parametrize(
-    "components", [IMAGES[0], IMAGES[:, :-1], IMAGES[:0]], ids=["1-D", "cut off", "none"]
-)
+@pytest.mark.parametrize("components", [IMAGES[0], IMAGES[:, :-1], IMAGES[:0]], ids=["1-D", "cut off", "none"])
 def test_components_that_are_no_pictures_are_refused(components):
     with pytest.raises(InputError, match=r"components has shape .* 3 x 4 pixels need \(n_components, 12\)"):
         plots.component_images(components, (3, 4))
@@ -94,8 +92,7 @@ def test_cells_without_a_label_are_left_out():
 def test_many_labels_stay_distinct():
     figure = plots.usage_scatter({"NMF": np.ones((20, 2))}, np.arange(20))
     looks = {
-        (tuple(dots.get_facecolor()[0]), dots.get_paths()[0].vertices.tobytes())
-        for dots in figure.axes[0].collections
+        (tuple(dots.get_facecolor()[0]), dots.get_paths()[0].vertices.tobytes()) for dots in figure.axes[0].collections
     }
     assert len(looks) == 20
 

@@ -71,8 +71,7 @@ def align(target: Features, background: Features, matching: Matching) -> tuple[C
     kept = target.selected(columns) & background.selected(other_columns)
     if not kept.any():
         raise InputError(
-            "mask_var: no feature selected for the target is also one of the background. Use one mask for "
-            "both."
+            "mask_var: no feature selected for the target is also one of the background. Use one mask for both."
         )
     return columns[kept], other_columns[kept]
 

@@ -21,7 +21,8 @@ class Place(NamedTuple):
     feature: int
 
 
-class Faults(NamedTuple):
+@dataclass(frozen=True)
+class Faults:
     """How many values are at fault, and the first of them in the order of roles and rows."""
 
     count: int
@@ -81,17 +82,19 @@ def inspect(rows: Rows, role: Role, first_row: int) -> Findings:
     finite = np.isfinite(values)
     whole = np.equal(values, np.rint(values))
     positive = values > 0
+    seen: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
     if is_sparse(rows):
         seen = np.zeros(rows.shape[1], dtype=bool)
         seen[rows.indices[positive]] = True
-        filled = np.add.reduceat(np.append(positive, False), rows.indptr[:-1]) * (np.diff(rows.indptr) > 0)
+        filled = np.diff(np.append(0, np.cumsum(positive))[rows.indptr]) > 0
     else:
-        seen, filled = positive.any(axis=0), positive.any(axis=1)
+        seen, filled = np.any(positive, axis=0), np.any(positive, axis=1)
     return Findings(
         _faults(rows, values < 0, role, first_row),
         _faults(rows, ~finite, role, first_row),
         int(np.count_nonzero(finite & ~whole)),
-        {role: int(np.count_nonzero(filled == 0))},
+        {role: int(np.count_nonzero(~filled))},
         seen,
     )
 
@@ -132,9 +135,7 @@ def _located(faults: Faults, what: str, inputs: Inputs) -> str:
     place = faults.first
     assert place is not None
     names = inputs.row_names[place.role]
-    row = f"row {place.row}" + (
-        f" ({names.read(place.row, place.row + 1)[0]!r})" if names is not None else ""
-    )
+    row = f"row {place.row}" + (f" ({names.read(place.row, place.row + 1)[0]!r})" if names is not None else "")
     feature = f"feature {place.feature}"
     if inputs.features is not None:
         feature += f" ({inputs.features[place.feature]!r})"

@@ -104,8 +104,7 @@ def read_inputs(
         parts["background"] = _part("background", background, layer, None)
     if layer is not None and all(part.table.layers is None for part in parts.values()):
         raise InputError(
-            f"layer={layer!r} was given, but no input is an AnnData and nothing else has layers. Leave it "
-            "out."
+            f"layer={layer!r} was given, but no input is an AnnData and nothing else has layers. Leave it out."
         )
     return _assemble(parts, features)
 
@@ -116,18 +115,14 @@ def _part(role: Role, value: Any, layer: str | None, mask_var: FeatureMask | Non
             table = open_table(value, layer)
             return Labelled(table, None, table.feature_mask(mask_var))
         if layer is not None or mask_var is not None:
-            raise InputError(
-                "layer and mask_var were given with rows chosen by split; give them to split instead."
-            )
+            raise InputError("layer and mask_var were given with rows chosen by split; give them to split instead.")
         return value
 
 
 def _assemble(parts: Mapping[Role, Labelled], matching: Matching) -> Inputs:
     target = parts["target"].table
     sides = {role: _features(role, part) for role, part in parts.items()}
-    columns = dict(
-        zip(sides, align(sides["target"], sides.get("background", sides["target"]), matching), strict=False)
-    )
+    columns = dict(zip(sides, align(sides["target"], sides.get("background", sides["target"]), matching), strict=False))
     names = [side.names[columns[role]] for role, side in sides.items() if side.names is not None]
     return Inputs(
         stores=_stores(parts, {role: or_none(columns[role], side.width) for role, side in sides.items()}),
@@ -152,6 +147,4 @@ def _stores(parts: Mapping[Role, Labelled], columns: Mapping[Role, Columns | Non
     if len(parts) == 2 and len(tables) == 1:
         masks = {role: part.rows for role, part in parts.items()}
         return (Store("store", parts["target"].table.source, masks, columns["target"]),)
-    return tuple(
-        Store(role, part.table.source, {role: part.rows}, columns[role]) for role, part in parts.items()
-    )
+    return tuple(Store(role, part.table.source, {role: part.rows}, columns[role]) for role, part in parts.items())

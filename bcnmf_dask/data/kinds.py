@@ -42,9 +42,7 @@ def _ends_with(suffix: str) -> Callable[[Any], bool]:
 def _is_zarr(value: Any) -> bool:
     """By its name, or by the files that make a folder a Zarr store."""
     marks = ("zarr.json", ".zarray", ".zgroup")
-    return _ends_with(".zarr")(value) or (
-        _is_path(value) and any(Path(value, mark).exists() for mark in marks)
-    )
+    return _ends_with(".zarr")(value) or (_is_path(value) and any(Path(value, mark).exists() for mark in marks))
 
 
 KINDS: tuple[Kind, ...] = (
@@ -70,11 +68,9 @@ def open_table(value: Any, layer: str | None) -> Table:
         If it is of no kind we know, or cannot be used. The message does not name the argument.
     """
     if _is_path(value) and not Path(value).exists():
-        raise InputError(
-            f"{os.fspath(value)!r} does not exist. Check the path; it is seen from {Path.cwd()}."
-        )
+        raise InputError(f"{os.fspath(value)!r} does not exist. Check the path; it is seen from {Path.cwd()}.")
     for kind in KINDS:
         if kind.accepts(value):
             return kind.read(value, layer)
-    got = f"the path {os.fspath(value)!r}" if _is_path(value) else f"a {type(value).__name__}"
+    got = f"the path {os.fspath(value)!r}" if _is_path(value) else f"an object of type {type(value).__name__}"
     raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")

@@ -85,9 +85,7 @@ def load_blocks(order: ShardOrder, chunks: Sequence[Any]) -> tuple[list[Block], 
     findings = Findings.none(rows.shape[1])
     for block in blocks:
         for role, part in block.parts.items():
-            findings = findings.merge(
-                inspect(part, role, order.shard.role_rows[role][0] + block.places[role].start)
-            )
+            findings = findings.merge(inspect(part, role, order.shard.role_rows[role][0] + block.places[role].start))
     return blocks, findings
 
 

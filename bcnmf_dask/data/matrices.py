@@ -20,16 +20,12 @@ def as_rows(block: Any) -> Rows:
         For masked arrays, sparse formats other than CSR, damaged CSR, and anything that is no array.
     """
     if np.ma.isMaskedArray(block):
-        raise InputError(
-            "got a masked array; expected a value everywhere. Fill it first, for example with .filled(0)."
-        )
+        raise InputError("got a masked array; expected a value everywhere. Fill it first, for example with .filled(0).")
     refuse_other_sparse(block)
     if sp.issparse(block):
         return csr_from(block.data, block.indices, block.indptr, block.shape)
     if not isinstance(block, np.ndarray):
-        raise InputError(
-            f"got values held as {type(block).__name__}; expected NumPy arrays or SciPy CSR matrices."
-        )
+        raise InputError(f"got values held as {type(block).__name__}; expected NumPy arrays or SciPy CSR matrices.")
     return np.asarray(block)
 
 
@@ -100,8 +96,7 @@ def check_chunks(array: da.Array) -> None:
         check_matrix(array.shape, array.dtype)
     if np.isnan(array.shape).any():
         raise InputError(
-            "got a Dask array with chunks of unknown size; expected known sizes. Call "
-            ".compute_chunk_sizes() on it."
+            "got a Dask array with chunks of unknown size; expected known sizes. Call .compute_chunk_sizes() on it."
         )
     if len(array.chunks[1]) > 1:
         raise InputError(

@@ -64,9 +64,7 @@ def from_data_array(array: xr.DataArray) -> Table:
         check_matrix(array.shape, array.dtype)
     rows, features = (str(dim) for dim in array.dims)
     if rows == "component":
-        raise InputError(
-            "got a row dimension named 'component', a name that usages need. Rename it with .rename()."
-        )
+        raise InputError("got a row dimension named 'component', a name that usages need. Rename it with .rename().")
     source = _array_source(array.data)
     into = IntoDataArray(rows, {str(name): c for name, c in array.coords.items() if c.dims == (rows,)})
     return Table(

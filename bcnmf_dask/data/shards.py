@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.inputs import Inputs, Store
 from bcnmf_dask.updates.statistics import Role
 
-SMALLEST_BLOCK = 4096
+SMALLEST_BLOCK = 2048
 """Stored values; below this a visit costs more than its arithmetic."""
 LARGEST_BLOCK = 2**21
 """Stored values: 8 MB of float32, so that a thread's block and its temporaries stay small."""
@@ -126,9 +126,7 @@ def _power_of_two_below(number: float) -> int:
     return 1 << max(int(number).bit_length() - 1, 0)
 
 
-def _ranges(
-    rows: NDArray[np.int64], values: NDArray[np.int64], sizes: _Sizes
-) -> Iterator[tuple[int, int, int]]:
+def _ranges(rows: NDArray[np.int64], values: NDArray[np.int64], sizes: _Sizes) -> Iterator[tuple[int, int, int]]:
     """Row ranges that hold about ``shard_values`` each, with their stored values."""
     n_rows = int(rows[-1])
     if len(rows) == n_rows + 1:  # every row may be a cut: keep to multiples of the quantum

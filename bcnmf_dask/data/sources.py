@@ -148,7 +148,7 @@ class DaskSource:
 
     def read(self, start: int, stop: int) -> Rows:
         """Rows ``start:stop``, computed by threads of this process from the chunks they touch."""
-        first = int(np.searchsorted(self._bounds, start, side="right")) - 1
+        first = min(int(np.searchsorted(self._bounds, start, side="right")), len(self._chunks)) - 1
         last = max(int(np.searchsorted(self._bounds, stop, side="left")), first + 1)
         blocks = compute(*self._chunks[first:last], scheduler="threads")
         offset = int(self._bounds[first])

@@ -73,9 +73,7 @@ def _rows_with(labels: "pd.Series[Any]", wanted: Any, key: str, role: str) -> Ma
         found = [there for there in counts.index if there == label or str(there) == str(label)]
         if not found:
             known = shortened([f"{there} ({count} rows)" for there, count in counts.items()], 20)
-            raise InputError(
-                f"{role}: {label!r} is not a label in column {key!r} of the store, which has: {known}."
-            )
+            raise InputError(f"{role}: {label!r} is not a label in column {key!r} of the store, which has: {known}.")
         chosen += found
     mask: Mask = labels.isin(chosen).to_numpy()
     if not mask.any():

@@ -75,6 +75,9 @@ class PathSource(ABC):
         with reading(self.location):
             return self._rows().read(start, stop)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.location!r}, {self.element!r}, shape={self.shape})"
+
     def __getstate__(self) -> dict[str, Any]:
         """The description, without the handle."""
         return self.__dict__ | {"_held": None}

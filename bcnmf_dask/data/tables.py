@@ -144,6 +144,4 @@ class Labelled:
     def __repr__(self) -> str:
         where = self.table.source.location or "data in memory"
         n_features = self.table.source.shape[1] if self.features is None else int(self.features.sum())
-        return (
-            f"Labelled({self.n_rows} of {self.table.source.shape[0]} rows of {where}, {n_features} features)"
-        )
+        return f"Labelled({self.n_rows} of {self.table.source.shape[0]} rows of {where}, {n_features} features)"

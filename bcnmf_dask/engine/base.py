@@ -65,7 +65,7 @@ class Order:
 
 
 class Engine(Protocol):
-    """Where rows live and sweeps run. Rows are visited for a list of fits at once; a single fit is a list of one."""
+    """Where rows live and sweeps run. Rows are visited for a list of fits; a single fit is a list of one."""
 
     def load(self) -> Findings:
         """Bring every shard where it will be computed, and look at every value."""
@@ -80,7 +80,7 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
-        """The summed `Evaluation` of every fit at its current usages and the basis given. Changes nothing."""
+        """The summed `Evaluation` of every fit at its usages and the basis given. Changes nothing."""
         ...
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:

@@ -27,9 +27,9 @@ def open_engine(client: Any, inputs: Inputs, plan: ShardPlan, dtype: str) -> Ite
     Parameters
     ----------
     client : Client, str, False or None
-        None: the current Dask client if an input is a Dask collection and one is active, else this process.
-        False: this process. A client, an address (``"tcp://..."``) or a scheduler file (``"....json"``): there.
-        ``"local"``: a loopback cluster for the length of the fit.
+        None: the current Dask client if an input is a Dask collection and one is active, else this
+        process. False: this process. A client, an address (``"tcp://..."``) or a scheduler file
+        (``"....json"``): there. ``"local"``: a loopback cluster for the length of the fit.
 
     Raises
     ------
@@ -40,9 +40,7 @@ def open_engine(client: Any, inputs: Inputs, plan: ShardPlan, dtype: str) -> Ite
     """
     with _open_client(client, inputs) as connected:
         engine: Engine = (
-            LocalEngine(inputs, plan, dtype)
-            if connected is None
-            else ClusterEngine(connected, inputs, plan, dtype)
+            LocalEngine(inputs, plan, dtype) if connected is None else ClusterEngine(connected, inputs, plan, dtype)
         )
         try:
             yield engine
@@ -56,35 +54,31 @@ def _open_client(client: Any, inputs: Inputs) -> Iterator[Client | None]:
         case False:
             yield None
         case None:
-            yield (
-                _current_client()
-                if any(isinstance(store.source, DaskSource) for store in inputs.stores)
-                else None
-            )
+            yield (_current_client() if any(isinstance(store.source, DaskSource) for store in inputs.stores) else None)
         case Client(asynchronous=True):
-            raise InputError(
-                "client: an asynchronous client was given. Expected an ordinary one: Client(address)."
-            )
+            raise InputError("client: an asynchronous client was given. Expected an ordinary one: Client(address).")
         case Client():
             yield client
         case "local":
-            with local_cluster() as started, Client(started) as connected:
+            with local_cluster() as started, Client(started, set_as_default=False) as connected:
                 yield connected
         case str():
             with _connect(client) as connected:
                 yield connected
         case _:
             raise InputError(
-                f"client: got {type(client).__name__}. Expected a distributed.Client, the address of a scheduler, the "
-                'path of a scheduler file (.json), "local" for a cluster on this machine, False for this process, or None.'
+                f"client: got {type(client).__name__}. Expected a distributed.Client, the address of a scheduler, "
+                'the path of a scheduler file (.json), "local" for a cluster on this machine, False for this '
+                "process, or None."
             )
 
 
 def _current_client() -> Client | None:
     try:
-        return default_client()
+        current: Client = default_client()
     except ValueError:
         return None
+    return current
 
 
 def _connect(where: str) -> Client:
@@ -94,8 +88,9 @@ def _connect(where: str) -> Client:
         return Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ClusterError(
-            f"client: no scheduler answered at {where!r} within {CONNECT_TIMEOUT:.0f} s ({error}). Expected the address of "
-            "a running `dask scheduler` (tcp://host:8786) or its scheduler file: check that it runs and can be reached."
+            f"client: no scheduler answered at {where!r} within {CONNECT_TIMEOUT:.0f} s ({error}). Expected the "
+            "address of a running `dask scheduler` (tcp://host:8786) or its scheduler file: check that it runs and "
+            "can be reached."
         ) from error
 
 

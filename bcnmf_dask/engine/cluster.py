@@ -49,7 +49,7 @@ class ClusterEngine:
         self._dtype = dtype
         self._run = uuid.uuid4().hex[:12]
         self._calls = 0
-        self._guards: list[Future] = []
+        self._guards: list[Future[Any]] = []
         self._workers = live_workers(client)
         self._delivery = Delivery(client, inputs, plan, dtype)
 
@@ -105,9 +105,7 @@ class ClusterEngine:
         if not self._guards:
             return
         guards, self._guards = self._guards, []
-        with suppress(
-            ClusterError
-        ):  # a worker may be gone; on the others the cancelled guards free the run as well
+        with suppress(ClusterError):  # a worker may be gone; on the others the cancelled guards free the run as well
             alive = set(live_workers(self._client, patience=0.0)) & set(self._workers)
             self._on(sorted(alive), tasks.close_run)
         self._client.cancel(guards)
@@ -121,7 +119,7 @@ class ClusterEngine:
         paths = [source for source in own_sources(self._inputs) if source is not None]
         self._submit(self._workers, tasks.probe, lambda _: (paths,), "probe")
 
-    def _guard(self, address: str) -> Future:
+    def _guard(self, address: str) -> Future[Any]:
         key = f"bcnmf-guard-{self._run}-{address}"
         return self._client.submit(tasks.guard, self._run, key, key=key, workers=[address], pure=False)
 

@@ -1,4 +1,4 @@
-"""What is installed where: a fit across unlike machines fails late and strangely, so it is refused early in words."""
+"""What is installed where: a fit across unlike machines fails late and strangely; it is refused early."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -69,6 +69,4 @@ def refuse_unlike(workers: Mapping[str, Mapping[str, str]]) -> None:
         )
     processors = {found["cpu"] for found in workers.values()} | {here["cpu"]}
     if len(processors) > 1:
-        logger.warning(
-            "Processors differ (%s): results agree to rounding, not to the bit.", sorted(processors)
-        )
+        logger.warning("Processors differ (%s): results agree to rounding, not to the bit.", sorted(processors))

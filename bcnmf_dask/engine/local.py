@@ -79,9 +79,7 @@ def cut_starts(starts: Starts, shards: Sequence[Shard]) -> dict[int, Starts]:
     """The given start usages of each shard."""
     return {
         shard.index: {
-            role: starts[role][first:last]
-            for role, (first, last) in shard.role_rows.items()
-            if role in starts
+            role: starts[role][first:last] for role, (first, last) in shard.role_rows.items() if role in starts
         }
         for shard in shards
     }

@@ -113,17 +113,13 @@ class Residency:
         request is harmless.
         """
         ahead = {
-            (resident.shard.index, order.key): _ahead(
-                resident.state(order, order.stamp, order.stamp + 1), order
-            )
+            (resident.shard.index, order.key): _ahead(resident.state(order, order.stamp, order.stamp + 1), order)
             for resident in self._shards.values()
             for order in orders
         }
 
         def leaf(resident: ResidentShard, block: Block, order: Order) -> Record:
-            return _sweep_block(
-                block, resident.fits[order.key], ahead[resident.shard.index, order.key], order
-            )
+            return _sweep_block(block, resident.fits[order.key], ahead[resident.shard.index, order.key], order)
 
         sums = self._visit(orders, leaf)
         for (index, key), state in ahead.items():
@@ -187,12 +183,10 @@ class Residency:
 
 
 def _ahead(state: FitState, order: Order) -> FitState:
-    """The state after this sweep, usages yet to be filled in; the state at hand where the sweep is a repeated one."""
+    """The state after this sweep, usages yet to be filled in; the one at hand if the sweep is a repeated one."""
     if state.stamp > order.stamp:
         return state
-    return FitState(
-        state.spec, order.stamp + 1, {role: np.empty_like(old) for role, old in state.usages.items()}
-    )
+    return FitState(state.spec, order.stamp + 1, {role: np.empty_like(old) for role, old in state.usages.items()})
 
 
 def _sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) -> Record:
@@ -220,7 +214,8 @@ def _evaluate_block(block: Block, state: FitState, order: Order) -> Record:
 
 
 def _scaled(usages: NDArray[Any], order: Order) -> NDArray[Any]:
-    return usages * order.scales.astype(usages.dtype)
+    scaled: NDArray[Any] = usages * order.scales.astype(usages.dtype)
+    return scaled
 
 
 def _whole_chunks(first: int, last: int, chunk_rows: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What the cluster engine runs on a worker: functions pinned to it, on state that lives with the worker object.
+"""What the cluster engine runs on a worker: functions pinned to it, on state that the worker object holds.
 
 The state is no Dask result, so it is never spilled, stolen or replicated. It lasts as long as the guard task.
 """

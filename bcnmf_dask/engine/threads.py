@@ -16,9 +16,7 @@ _limit: Any = None
 
 @cache
 def _controller() -> ThreadpoolController:
-    return (
-        ThreadpoolController()
-    )  # looks through all loaded libraries: once is enough, NumPy and SciPy are there
+    return ThreadpoolController()  # looks through all loaded libraries: once is enough, NumPy and SciPy are there
 
 
 @contextmanager

@@ -21,7 +21,7 @@ Node = tuple[int, int]
 
 
 class Tree:
-    """Sums of complete aligned subtrees; siblings merge as soon as both are there. Safe for several threads."""
+    """Sums of complete aligned subtrees; siblings merge once both are there. Safe for several threads."""
 
     def __init__(self, n_leaves: int) -> None:
         self._n_leaves = n_leaves
@@ -33,7 +33,7 @@ class Tree:
         self._insert(block, 1, record)
 
     def absorb(self, nodes: Mapping[Node, Record]) -> None:
-        """Take subtrees summed elsewhere; arrays are copied, as received ones may be misaligned or read-only."""
+        """Take subtrees summed elsewhere; their arrays are copied: received ones may be misaligned."""
         for (start, size), record in nodes.items():
             self._insert(start, size, {role: _fresh(sums) for role, sums in record.items()})
 
@@ -46,17 +46,13 @@ class Tree:
             If blocks are missing.
         """
         if len(self.nodes) != 1 or next(iter(self.nodes))[1] < self._n_leaves:
-            raise ValueError(
-                f"{self._n_leaves} blocks expected, only these subtrees came: {sorted(self.nodes)}"
-            )
+            raise ValueError(f"{self._n_leaves} blocks expected, only these subtrees came: {sorted(self.nodes)}")
         return next(iter(self.nodes.values()))
 
     def _insert(self, start: int, size: int, record: Record) -> None:
         while size < self._n_leaves:
             sibling = start ^ size
-            if (
-                sibling < self._n_leaves
-            ):  # else the right sibling is empty padding, and the node moves up alone
+            if sibling < self._n_leaves:  # else the right sibling is empty padding, and the node moves up alone
                 with self._lock:
                     other = self.nodes.pop((sibling, size), None)
                     if other is None:

@@ -1,4 +1,4 @@
-"""From validated inputs to frozen results: load, sweep, judge, collect. Many fits share every visit of the rows."""
+"""From validated inputs to frozen results: load, sweep, judge, collect. Fits share every visit of the rows."""
 
 import logging
 import os
@@ -66,7 +66,8 @@ def factorize(
     client : object
         See `bcnmf_dask.engine.clients.open_engine`.
     outs : sequence of path or None, optional
-        Where each result is written; None writes a result only if its usages are lazy, to a temporary directory.
+        Where each result is written; None writes a result only if its usages are lazy, to a temporary
+        directory.
     callbacks : sequence of callable
         See `bcnmf_dask.fitting.loop.run_fits`.
     solvers : sequence of Solver, optional
@@ -83,9 +84,7 @@ def factorize(
     """
     for one in settings:
         one.check_against(inputs)
-    solvers = solvers or [
-        Published(s.loss, s.effective_alpha(inputs), s.effective_damping()) for s in settings
-    ]
+    solvers = solvers or [Published(s.loss, s.effective_alpha(inputs), s.effective_damping()) for s in settings]
     plan = plan_shards(inputs)
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out) for out in outs or [None] * len(settings)]
@@ -97,8 +96,7 @@ def factorize(
         _report(findings, inputs, settings)
         session = _Session(inputs, plan, dtype, engine, findings)
         fits = [
-            _begin(session, f"fit-{i}", s, solver)
-            for i, (s, solver) in enumerate(zip(settings, solvers, strict=True))
+            _begin(session, f"fit-{i}", s, solver) for i, (s, solver) in enumerate(zip(settings, solvers, strict=True))
         ]
         run_fits(engine, fits, callbacks)
         evaluations = engine.evaluate([fit.order() for fit in fits])
@@ -188,9 +186,7 @@ def _status(fit: FitProgress, collapsed: str | None) -> Status:
     if collapsed is None:
         return status
     cause = (
-        "alpha is probably too large for this data: try a smaller one"
-        if fit.alpha > 0
-        else "ask for fewer components"
+        "alpha is probably too large for this data: try a smaller one" if fit.alpha > 0 else "ask for fewer components"
     )
     return Status("collapsed", f"The factorization collapsed: {collapsed}; {cause}.", status.converged)
 
@@ -222,9 +218,7 @@ def _report(findings: Findings, inputs: Inputs, settings: Sequence[Settings]) ->
         if count:
             logger.info("%s: %d rows are all zero; they are kept, with usages of zero.", role, count)
     if not findings.seen.all():
-        logger.info(
-            "%d features are zero in all rows; they are kept, as zeros.", np.count_nonzero(~findings.seen)
-        )
+        logger.info("%d features are zero in all rows; they are kept, as zeros.", np.count_nonzero(~findings.seen))
     most = max(one.n_components for one in settings)
     if inputs.n_rows.get("background", most) < most:
         logger.info("background: fewer rows (%d) than components (%d).", inputs.n_rows["background"], most)

@@ -24,7 +24,7 @@ CONVERGED = Status("converged", "Basis and divergences no longer change.", True)
 STOPPED = Status("stopped", "A callback ended the fit.", False)
 EXHAUSTED = Status(
     "max_iter",
-    "The fit was still changing when max_iter was reached: raise max_iter, or tol if this precision is enough.",
+    "The fit was still changing when max_iter was reached: raise max_iter, or tol if this is precise enough.",
     False,
 )
 
@@ -65,7 +65,7 @@ class FitProgress:
         return Order(self.key, len(self.history), self.basis, self.scales)
 
     def advance(self, record: Record, seconds: float) -> SweepRecord:
-        """Take the sums of a sweep: update the basis, write the history, see whether the fit is over."""
+        """Take the sums of a sweep: update the basis, write the history, see if the fit is over."""
         started = time.perf_counter()
         basis = self.basis.astype(np.float64)
         divergences = {role: LOSSES[self.loss].divergence(sums, basis) for role, sums in record.items()}

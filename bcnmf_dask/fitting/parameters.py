@@ -25,13 +25,11 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _number(value: Any, least: float) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= least
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) >= least
 
 
 def _one_of(names: Any) -> Rule:
-    return Rule(
-        lambda value: isinstance(value, str) and value in names, f"one of {', '.join(map(repr, names))}"
-    )
+    return Rule(lambda value: isinstance(value, str) and value in names, f"one of {', '.join(map(repr, names))}")
 
 
 RULES: Mapping[str, Rule] = {

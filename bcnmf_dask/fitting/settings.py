@@ -56,7 +56,7 @@ class Settings:
         check_parameters(self)
 
     def effective_alpha(self, inputs: Inputs) -> float:
-        """The factor of the background's sum in the objective (mathematics, fact 4)."""
+        """The factor of the background's sum in the objective: with means, the numbers of cells cancel out."""
         if "background" not in inputs.n_rows or self.weighting == "sum":
             return self.alpha
         return self.alpha * inputs.n_rows["target"] / inputs.n_rows["background"]
@@ -77,12 +77,10 @@ class Settings:
 
     def start_usages(self) -> Starts:
         """The start usages that were given."""
-        return {
-            role: np.asarray(self.start[f"{role}_usages"]) for role in ROLES if f"{role}_usages" in self.start
-        }
+        return {role: np.asarray(self.start[f"{role}_usages"]) for role in ROLES if f"{role}_usages" in self.start}
 
     def described(self) -> dict[str, Any]:
-        """The parameters by the names of the estimator, as JSON can hold them; of given starts, only their names."""
+        """The parameters by the names of the estimator, as JSON can hold them; of given starts, the names."""
         return {
             "n_components": int(self.n_components),
             "alpha": float(self.alpha),
@@ -112,8 +110,8 @@ class Settings:
             )
         if self.alpha > 0 and "background" not in inputs.n_rows:
             raise InputError(
-                f"background: none given, but alpha={self.alpha:g}. Expected a background to contrast with: give "
-                "background=..., or set alpha=0 for plain NMF."
+                f"background: none given, but alpha={self.alpha:g}. Expected a background to contrast with: "
+                "give background=..., or set alpha=0 for plain NMF."
             )
         self._check_start(inputs)
 
@@ -122,15 +120,9 @@ class Settings:
         shapes |= {f"{role}_usages": (count, self.n_components) for role, count in inputs.n_rows.items()}
         for name, array in self.start.items():
             if name not in shapes:
-                raise InputError(
-                    f"init: {name!r} was given without a background. Expected only {sorted(shapes)}."
-                )
+                raise InputError(f"init: {name!r} was given without a background. Expected only {sorted(shapes)}.")
             if np.shape(array) != shapes[name]:
-                raise InputError(
-                    f"init: {name!r} has shape {np.shape(array)}. Expected {shapes[name]} for this data."
-                )
+                raise InputError(f"init: {name!r} has shape {np.shape(array)}. Expected {shapes[name]} for this data.")
             values = np.asarray(array)
             if not (np.isfinite(values).all() and (values >= 0).all()):
-                raise InputError(
-                    f"init: {name!r} has negative or non-finite values. Expected finite values >= 0."
-                )
+                raise InputError(f"init: {name!r} has negative or non-finite values. Expected finite values >= 0.")

@@ -28,7 +28,8 @@ class SweepRecord:
     target_divergence, background_divergence : float
         At the new usages and the basis the sweep began with; nan without a background.
     objective : float
-        Target divergence minus effective alpha times background divergence. Not monotone: never compare fits by it.
+        Target divergence minus effective alpha times background divergence. Not monotone: never compare
+        fits by it.
     basis_change : float
         ``|basis - previous| / |previous|``, Frobenius norms, normalised columns.
     seconds : float
@@ -70,14 +71,12 @@ def _changes(previous: SweepRecord, record: SweepRecord) -> list[float]:
         (previous.target_divergence, record.target_divergence),
         (previous.background_divergence, record.background_divergence),
     ]
-    divergences = [
-        abs(new - old) / max(abs(old), np.finfo(float).tiny) for old, new in pairs if not np.isnan(new)
-    ]
+    divergences = [abs(new - old) / max(abs(old), np.finfo(float).tiny) for old, new in pairs if not np.isnan(new)]
     return [record.basis_change, *divergences]
 
 
 def collapse(components: NDArray[Any], evaluation: Mapping[Role, Evaluation], n_rows: int) -> str | None:
-    """How a fit has collapsed, in words, or None (mathematics, fact 5).
+    """How a fit has collapsed, in words, or None; too large an alpha is the usual cause.
 
     Parameters
     ----------
@@ -99,7 +98,8 @@ def effective_features(components: NDArray[Any]) -> NDArray[np.float64]:
     """Exponential of the entropy of each component, (n_components,); 0 for a zero component."""
     weights = components.astype(np.float64)
     logarithms = np.log(np.where(weights > 0, weights, 1.0))
-    return np.exp(-(weights * logarithms).sum(axis=1)) * (weights.sum(axis=1) > 0)
+    effective: NDArray[np.float64] = np.exp(-(weights * logarithms).sum(axis=1)) * (weights.sum(axis=1) > 0)
+    return effective
 
 
 def _smallest_correlation(evaluation: Evaluation, n_rows: int) -> float:

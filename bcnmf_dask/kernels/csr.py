@@ -45,7 +45,7 @@ def quotient_statistics(
     eps: Any,
     cross: NDArray[Any],
 ) -> float:
-    """Add ``(rows / reconstruction).T @ usages`` to ``cross`` and return the sum of ``x log(x / reconstruction) - x``."""
+    """Add ``(rows / reconstruction).T @ usages`` to ``cross``; return the sum of ``x log(x / reconstruction) - x``."""
     data_term = 0.0
     for row in range(usages.shape[0]):
         for position in range(indptr[row], indptr[row + 1]):

@@ -83,9 +83,7 @@ def open_array(location: str, name: str, mode: Literal["r", "r+"] = "r") -> "zar
     return zarr.open_array(location, path=name, mode=mode).with_config(WRITE_EVERY_CHUNK)
 
 
-def create_usages(
-    location: str, role: Role, n_rows: int, n_components: int, chunk_rows: int, dtype: DTypeLike
-) -> None:
+def create_usages(location: str, role: Role, n_rows: int, n_components: int, chunk_rows: int, dtype: DTypeLike) -> None:
     """Make room for the usages of a role; the driver calls it once, before any worker writes.
 
     Parameters
@@ -98,14 +96,12 @@ def create_usages(
         Shape of the array.
     chunk_rows : int
         Rows of a stored chunk: the row quantum, of which shard boundaries are multiples, so that no two
-        writers share a chunk (execution, 9).
+        writers share a chunk.
     dtype : dtype
         Of the stored values.
     """
     dimensions = (cell_dimension(role), "component")
-    create_array(
-        location, usages_name(role), (n_rows, n_components), (chunk_rows, n_components), dtype, dimensions
-    )
+    create_array(location, usages_name(role), (n_rows, n_components), (chunk_rows, n_components), dtype, dimensions)
 
 
 def write_usages(location: str, role: Role, start: int, values: NDArray[Any]) -> None:

@@ -85,9 +85,7 @@ def _write_history(location: str, result: FitResult) -> None:
         _write_whole(location, name, result.history[column].to_numpy(), ("iteration",))
 
 
-def _write_role(
-    location: str, result: FitResult, role: Role, usages: Any, signal: NDArray[np.float64] | None
-) -> None:
+def _write_role(location: str, result: FitResult, role: Role, usages: Any, signal: NDArray[np.float64] | None) -> None:
     if usages_name(role) not in zarr.open_group(location, mode="r"):
         _write_usages(location, role, usages)
     _write_whole(location, f"{role}_signal", np.asarray(signal), ("component",))

@@ -38,9 +38,7 @@ def summarise(result: FitResult, n_top: int = 10) -> pd.DataFrame:
         ``n_top`` is below 1.
     """
     if n_top < 1:
-        raise InputError(
-            f"n_top is {n_top}, but must be 1 or more: the number of features to name per component."
-        )
+        raise InputError(f"n_top is {n_top}, but must be 1 or more: the number of features to name per component.")
     target = _shares(result.target_signal, len(result.components))
     background = _shares(result.background_signal, len(result.components))
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Frobenius loss: the sum of squared residuals (arXiv 2602.22387, multiplicative updates of the squared error)."""
+"""Frobenius loss: the sum of squared residuals, ``sum (x - r)^2`` (arXiv 2602.22387)."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: NDArray[Any]) -> Statistics:  # noqa: ARG001
-    """What these rows add to the statistics of a sweep (see `Statistics`); ``basis`` plays no part in this loss."""
+    """What these rows add to the `Statistics` of a sweep; ``basis`` plays no part in this loss."""
     cross = np.asarray(rows.T @ usages)
     gram = usages.T @ usages
     squares = sum_of_squares(stored_values(rows).ravel())
@@ -49,7 +49,10 @@ def update_basis(
     alpha: float,
     damping: float,
 ) -> NDArray[np.float64]:
-    """One majorise-minimise step of ``D(target) - alpha D(background)`` at fixed usages (mathematics, fact 1).
+    """One majorise-minimise step of ``D(target) - alpha D(background)`` at fixed usages.
+
+    The term of the background is concave in the basis, so its tangent bounds it: the step never raises the
+    objective.
 
     Parameters
     ----------

@@ -36,7 +36,8 @@ def _draw(seed: int, stream: int, start: int, stop: int, width: int) -> NDArray[
 def normalise(basis: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The basis with columns that sum to one, and the sums that the usages must be multiplied by.
 
-    Changes no reconstruction (mathematics, fact 3). A zero column is left alone, with scale one.
+    Changes no reconstruction: the updates of the contrast are scale-invariant per component. Without it
+    factors drift to over- and underflow. A zero column is left alone, with scale one.
     """
     sums = basis.sum(axis=0)
     scales = np.where(sums > 0, sums, 1.0)

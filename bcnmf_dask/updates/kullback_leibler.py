@@ -42,7 +42,7 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: NDArray[Any]) -> Statistics:
-    """What these rows add to the statistics of a sweep (see `Statistics`), at the new usages and the same basis."""
+    """What these rows add to the `Statistics` of a sweep, at the new usages and the same basis."""
     eps = usages.dtype.type(EPS)
     mass = usages.sum(axis=0, dtype=np.float64)
     if is_sparse(rows):
@@ -62,7 +62,10 @@ def update_basis(
     alpha: float,
     damping: float,
 ) -> NDArray[np.float64]:
-    """One majorise-minimise step of ``D(target) - alpha D(background)`` at fixed usages (mathematics, fact 1).
+    """One majorise-minimise step of ``D(target) - alpha D(background)`` at fixed usages.
+
+    The term of the background is concave in the basis, so its tangent bounds it: the step never raises the
+    objective.
 
     Parameters
     ----------

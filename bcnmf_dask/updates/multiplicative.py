@@ -13,4 +13,5 @@ def multiply(
     ``eps`` keeps 0 / 0 at 0: a zero row, column or component stays zero.
     """
     ratio = numerator / (denominator + factor.dtype.type(eps))
-    return factor * (ratio if damping == 1.0 else ratio**damping)
+    stepped: NDArray[Any] = factor * (ratio if damping == 1.0 else ratio**damping)
+    return stepped

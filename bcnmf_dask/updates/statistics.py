@@ -10,7 +10,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Statistics(NamedTuple):
-    """Sums over the rows of one role that the basis update needs (mathematics, "What is additive over rows").
+    """Sums over the rows of one role that the basis update needs and nothing more.
 
     Attributes
     ----------
@@ -20,7 +20,8 @@ class Statistics(NamedTuple):
         Frobenius: the Gram matrix of the usages (n_components, n_components).
         Kullback-Leibler: their column sums (n_components,).
     data_term : float
-        Frobenius: the sum of squares of the rows. Kullback-Leibler: the sum of ``x log(x / reconstruction) - x``.
+        Frobenius: the sum of squares of the rows. Kullback-Leibler: the sum of
+        ``x log(x / reconstruction) - x``.
     """
 
     cross: NDArray[np.float64]

@@ -19,11 +19,7 @@ def test_parallel_writers_fill_the_array(location):
     usages = np.random.default_rng(0).random((1000, 3), dtype=np.float32)
     create_usages(location, "target", 1000, 3, 64, np.float32)
     with ThreadPoolExecutor(8) as pool:
-        list(
-            pool.map(
-                lambda at: write_usages(location, "target", at, usages[at : at + 64]), range(0, 1000, 64)
-            )
-        )
+        list(pool.map(lambda at: write_usages(location, "target", at, usages[at : at + 64]), range(0, 1000, 64)))
     np.testing.assert_array_equal(read_usages(location, "target").compute(), usages)
 
 

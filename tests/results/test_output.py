@@ -79,9 +79,7 @@ def make_link(path):
 def test_an_existing_output_is_refused(tmp_path, make):
     path = tmp_path / "fit.zarr"
     make(path)
-    with pytest.raises(
-        InputError, match=r"out: '.*fit\.zarr' already exists.*Remove it or give another path"
-    ):
+    with pytest.raises(InputError, match=r"out: '.*fit\.zarr' already exists.*Remove it or give another path"):
         Output.at(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["fit.zarr"]
 

@@ -168,9 +168,7 @@ def test_metadata_are_consolidated(saved):
 
 def test_a_new_process_opens_it_silently(saved):
     code = f"import xarray; print(xarray.open_zarr({str(saved)!r}).load().sizes['target_cell'])"
-    opened = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
-    )
+    opened = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (opened.stdout, opened.stderr, opened.returncode) == ("7\n", "", 0)
 
 
@@ -209,17 +207,13 @@ def make_array(path):
 @pytest.mark.parametrize("make", [make_file, make_empty_folder, make_other_group, make_array])
 def test_what_is_not_a_fit_is_refused(path, make):
     make(path)
-    with pytest.raises(
-        InputError, match=r"'.*fit\.zarr' is not a fit saved by bcnmf-dask .* Give the folder"
-    ):
+    with pytest.raises(InputError, match=r"'.*fit\.zarr' is not a fit saved by bcnmf-dask .* Give the folder"):
         load_result(path)
 
 
 def test_another_format_version_is_refused(saved):
     zarr.open_group(saved, mode="a").attrs["format_version"] = 2
-    with pytest.raises(
-        InputError, match=r"format version 2, but this bcnmf-dask reads version 1\. Load it with"
-    ):
+    with pytest.raises(InputError, match=r"format version 2, but this bcnmf-dask reads version 1\. Load it with"):
         load_result(saved)
 
 
@@ -245,9 +239,7 @@ def drop_attribute(path):
     del zarr.open_group(path, mode="a").attrs["run"]
 
 
-@pytest.mark.parametrize(
-    "damage", [drop_chunk, truncate_chunk, drop_array, truncate_array_metadata, drop_attribute]
-)
+@pytest.mark.parametrize("damage", [drop_chunk, truncate_chunk, drop_array, truncate_array_metadata, drop_attribute])
 def test_a_damaged_fit_is_refused(saved, damage):
     damage(saved)
     with pytest.raises(InputError, match=r"the fit at '.*fit\.zarr' is damaged or was copied only in part"):
@@ -256,9 +248,7 @@ def test_a_damaged_fit_is_refused(saved, damage):
 
 def test_a_truncated_group_is_refused(saved):
     (saved / "zarr.json").write_text('{"zarr_format": 3')
-    with pytest.raises(
-        InputError, match=r"is not a fit saved by bcnmf-dask \(it cannot be opened as a Zarr group"
-    ):
+    with pytest.raises(InputError, match=r"is not a fit saved by bcnmf-dask \(it cannot be opened as a Zarr group"):
         load_result(saved)
 
 

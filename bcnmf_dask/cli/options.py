@@ -1,0 +1,197 @@
+"""The options of a fit: the parameters of `BCNMF` with their defaults, what to read, where to run, what to show."""
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from bcnmf_dask.data.features import Matching
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.estimator import BCNMF
+from bcnmf_dask.fitting.parameters import DTYPES, WEIGHTINGS, check_parameter
+from bcnmf_dask.updates.losses import LOSSES
+
+DEFAULTS: dict[str, Any] = {name: parameter.default for name, parameter in inspect.signature(BCNMF).parameters.items()}
+"""Of the estimator, which alone decides them."""
+
+DATA, MODEL, STOPPING, RUNNING, TALKING = (
+    "What to read and write",
+    "Model",
+    "When to stop",
+    "Where to run",
+    "What to show",
+)
+LOSS_DAMPINGS = ", ".join(f"{loss.default_damping} for {name}" for name, loss in LOSSES.items())
+
+
+def checked(param: typer.CallbackParam, value: Any) -> Any:
+    """Refuse a value out of range before anything is read.
+
+    Raises
+    ------
+    typer.BadParameter
+        With what the estimator would say.
+    """
+    name = "seed" if param.name == "random_state" else str(param.name)
+    try:
+        check_parameter(name, value)
+    except InputError as error:
+        raise typer.BadParameter(str(error).partition(": ")[2]) from None
+    return value
+
+
+First = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET|STORE",
+        help="The target: an AnnData .zarr or .h5ad, a Zarr array, .npy or .npz. With --key: the one store of both.",
+        show_default=False,
+    ),
+]
+Second = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="BACKGROUND",
+        help="The background, of the same kinds. Left out with --key, or with --alpha 0 (plain NMF).",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    str,
+    typer.Option(
+        metavar="FIT.zarr",
+        help="Where the result is written. Never overwrites.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="Column of obs that tells target from background in one STORE.", rich_help_panel=DATA
+    ),
+]
+TargetLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target", metavar="LABEL", help="With --key: label of target rows. May be repeated.", rich_help_panel=DATA
+    ),
+]
+BackgroundLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--background",
+        metavar="LABEL",
+        help="With --key: label of background rows. May be repeated.",
+        rich_help_panel=DATA,
+    ),
+]
+Layer = Annotated[
+    str | None, typer.Option(help="Layer of the AnnData to use instead of X, for example counts.", rich_help_panel=DATA)
+]
+MaskVar = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Boolean column of var: the features to use, for example highly_variable.",
+        rich_help_panel=DATA,
+    ),
+]
+Features = Annotated[
+    Matching,
+    typer.Option(
+        help="strict: both sides must have the same features, in any order. intersection: those they share.",
+        rich_help_panel=DATA,
+    ),
+]
+NComponents = Annotated[int, typer.Option(help="Number of components.", callback=checked, rich_help_panel=MODEL)]
+Alpha = Annotated[
+    float,
+    typer.Option(
+        help="Strength of the contrast; 0 is plain NMF of the target. If too large, the fit collapses and says so.",
+        callback=checked,
+        rich_help_panel=MODEL,
+    ),
+]
+Weighting = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(WEIGHTINGS),
+        help="mean: alpha means the same for any number of cells. sum: the published objective.",
+        callback=checked,
+        rich_help_panel=MODEL,
+    ),
+]
+Loss = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(sorted(LOSSES)),
+        help="kullback-leibler for counts; frobenius for normalised data, intensities or images.",
+        callback=checked,
+        rich_help_panel=MODEL,
+    ),
+]
+Solver = Annotated[
+    str,
+    typer.Option(
+        metavar="published", help="How usages and components are improved.", callback=checked, rich_help_panel=MODEL
+    ),
+]
+Damping = Annotated[
+    float | None,
+    typer.Option(
+        help="Exponent of the multiplicative steps, in (0, 1]; smaller is slower and steadier.",
+        callback=checked,
+        show_default=LOSS_DAMPINGS,
+        rich_help_panel=MODEL,
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(DTYPES),
+        help="Precision of rows, usages and components.",
+        callback=checked,
+        rich_help_panel=MODEL,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        help="Seed of the random start. The same data, options and seed give the same result.",
+        callback=checked,
+        rich_help_panel=MODEL,
+    ),
+]
+MaxIter = Annotated[
+    int, typer.Option(help="Sweeps (visits of all rows) at most.", callback=checked, rich_help_panel=STOPPING)
+]
+Tol = Annotated[
+    float,
+    typer.Option(
+        help="Stop when components and divergences change less than this for 10 sweeps; 0 never stops early.",
+        callback=checked,
+        rich_help_panel=STOPPING,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A running Dask scheduler, tcp://host:8786.", rich_help_panel=RUNNING),
+]
+SchedulerFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE.json", help="The file a running Dask scheduler wrote.", rich_help_panel=RUNNING),
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="A cluster of worker processes on this machine.", rich_help_panel=RUNNING)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show the log, and tracebacks of errors.", rich_help_panel=TALKING)
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", help="Show no plan and no progress; warnings and the result remain.", rich_help_panel=TALKING
+    ),
+]

@@ -1,0 +1,118 @@
+"""What a running fit shows: a bar in a terminal, a line now and then in a log file."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import numpy as np
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from bcnmf_dask.fitting.loop import Callback
+from bcnmf_dask.fitting.stopping import SweepRecord
+
+LINE_SECONDS = 30.0
+"""Between two lines in a log file."""
+
+Describe = Callable[[SweepRecord], str]
+
+
+def describe(record: SweepRecord) -> str:
+    """The numbers of one sweep."""
+    parts = [f"target divergence {record.target_divergence:.5g}"]
+    if not np.isnan(record.background_divergence):
+        parts.append(f"background {record.background_divergence:.5g}")
+    parts += [f"basis change {record.basis_change:.1e}", f"{record.seconds:.2g} s per sweep"]
+    return ", ".join(parts)
+
+
+@contextmanager
+def progress(console: Console, max_iter: int, quiet: bool, describe: Describe) -> Iterator[list[Callback]]:
+    """The callbacks that show how a fit goes on.
+
+    Parameters
+    ----------
+    console : Console
+        Of stderr.
+    max_iter : int
+        Sweeps at most.
+    quiet : bool
+        Show nothing.
+    describe : callable
+        What to say of a sweep.
+    """
+    if quiet:
+        yield []
+    elif console.is_terminal:
+        with _Bar(console=console, transient=True) as bar:
+            bar.begin(max_iter, describe)
+            yield [bar.show]
+    else:
+        yield [_Lines(console, max_iter, describe).show]
+
+
+class _Bar(Progress):
+    """A bar, and below it the numbers of the last sweep."""
+
+    def begin(self, max_iter: int, describe: Describe) -> None:
+        """Show that rows are being read, which is what happens before the first sweep."""
+        self._max_iter, self._describe = max_iter, describe
+        self._task = self.add_task("reading and checking the rows", total=None, numbers="")
+
+    def show(self, record: SweepRecord) -> None:
+        """Take the record of one sweep."""
+        if self.tasks[0].total is None:
+            self.reset(self._task, total=self._max_iter)  # the time left is that of sweeps, not of reading
+        self.update(
+            self._task,
+            completed=record.iteration,
+            description=f"sweep {record.iteration}/{self._max_iter}",
+            numbers=self._describe(record),
+        )
+
+    @classmethod
+    def get_default_columns(cls) -> tuple[TextColumn | BarColumn | TimeElapsedColumn | TimeRemainingColumn, ...]:
+        """See `rich.progress.Progress.get_default_columns`."""
+        return (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TimeElapsedColumn(),
+            TextColumn("[dim]at most[/dim]"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]left[/dim]"),
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See `rich.progress.Progress.get_renderables`."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["numbers"], style="dim")
+
+
+class _Lines:
+    """A line for the first sweep, then one every half minute."""
+
+    def __init__(self, console: Console, max_iter: int, describe: Describe) -> None:
+        self._console, self._max_iter, self._describe = console, max_iter, describe
+        self._started = time.monotonic()
+        self._spoke = -np.inf
+
+    def show(self, record: SweepRecord) -> None:
+        """Take the record of one sweep."""
+        now = time.monotonic()
+        if record.iteration == 1:
+            self._started = now
+        if now - self._spoke < LINE_SECONDS:
+            return
+        self._spoke = now
+        line = f"sweep {record.iteration}/{self._max_iter}: {self._describe(record)}{self._left(record.iteration, now)}"
+        self._console.print(line, soft_wrap=True, markup=False)
+
+    def _left(self, done: int, now: float) -> str:
+        """The time left; the first sweep, slowed by compilation, tells nothing of the others."""
+        if done == 1:
+            return ""
+        seconds = (now - self._started) / (done - 1) * (self._max_iter - done)
+        return f", at most {timedelta(seconds=round(seconds))} left"

@@ -1,0 +1,199 @@
+"""What a cluster can do to a fit, and what a fit leaves behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import zarr
+from cases import counts
+from distributed import Client, LocalCluster
+
+from bcnmf_dask import BCNMF
+from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.engine import environment
+from bcnmf_dask.engine.clients import GUARD_MISSING
+from bcnmf_dask.engine.placement import assign
+from bcnmf_dask.data.shards import Shard
+from bcnmf_dask.errors import ClusterError, InputError
+from bcnmf_dask.fitting.factorize import factorize
+from bcnmf_dask.fitting.settings import Settings
+
+
+def model(**changes):
+    parameters = {"n_components": 3, "loss": "frobenius", "max_iter": 5, "tol": 0}
+    return BCNMF(**parameters | changes)
+
+
+def held(client):
+    """Runs that the workers of a client hold."""
+    return [
+        run
+        for runs in client.run(lambda dask_worker: list(vars(dask_worker).get("_bcnmf_runs", {}))).values()
+        for run in runs
+    ]
+
+
+def eventually(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_a_run_leaves_nothing_on_the_workers(start_client):
+    client = start_client(3)
+    target, background = counts()
+    seen = []
+    model().fit(target, background=background, client=client, callbacks=[lambda _: seen.append(len(held(client)))])
+    assert seen == [3] * 5, "every worker holds the run while it lasts"
+    assert eventually(lambda: not held(client))
+    assert eventually(lambda: not client.processing() or not any(client.processing().values()))
+
+
+def test_a_failed_run_leaves_nothing_on_the_workers(start_client):
+    client = start_client(3)
+    target, background = counts()
+
+    def fail(_):
+        raise KeyError("from a callback")
+
+    with pytest.raises(KeyError, match="from a callback"):
+        model().fit(target, background=background, client=client, callbacks=[fail])
+    assert eventually(lambda: not held(client))
+
+
+def test_a_run_is_freed_when_its_driver_is_gone(start_client):
+    client = start_client(3)
+    script = (
+        "import os, sys, numpy as np; from distributed import Client; from bcnmf_dask import BCNMF\n"
+        "client = Client(sys.argv[1]); x = np.random.default_rng(0).random((300, 40))\n"
+        "BCNMF(3, 0, loss='frobenius', tol=0).fit(x, client=client, callbacks=[lambda record: os._exit(9)])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, client.scheduler.address], timeout=120)
+    assert ended.returncode == 9
+    assert eventually(lambda: not held(client), 60)
+
+
+def test_two_fits_at_once_give_what_each_gives_alone(start_client):
+    client = start_client(3)
+    target, background = counts()
+    alone = [model(random_state=seed).fit(target, background=background, client=client).components_ for seed in (1, 2)]
+    found = {}
+
+    def run(seed):
+        found[seed] = model(random_state=seed).fit(target, background=background, client=client).components_
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert [found[seed].tobytes() for seed in (1, 2)] == [one.tobytes() for one in alone]
+
+
+@pytest.mark.chaos
+def test_a_lost_worker_ends_the_fit_in_words():
+    target, background = counts()
+    with (
+        LocalCluster(2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        victim = sorted(client.run(os.getpid).items())[0][1]
+
+        def kill(record):
+            if record.iteration == 2:
+                os.kill(victim, signal.SIGKILL)
+
+        with pytest.raises(ClusterError, match="(?i)start the fit again"):
+            model(max_iter=2000).fit(target, background=background, client=client, callbacks=[kill])
+
+
+def test_a_path_that_workers_cannot_open_is_named(start_client, tmp_path):
+    path = tmp_path / "rows.zarr"
+    zarr.create_array(path, data=counts()[0])
+    inputs = read_inputs(path, None)
+    shutil.rmtree(path)
+    settings = Settings(3, 0.0, "mean", "frobenius", None, 5, 0.0, 0)
+    with pytest.raises(InputError, match=r"rows\.zarr: worker tcp://.* on host .* cannot read it.*shared storage"):
+        factorize(inputs, [settings], dtype="float32", client=start_client(3))
+    assert eventually(lambda: not held(start_client(3)))
+
+
+def test_versions_that_differ_are_refused(start_client, monkeypatch):
+    here = environment.versions()
+    monkeypatch.setattr(environment, "versions", lambda: here | {"numpy": "1.0"})
+    with pytest.raises(ClusterError, match=r"has numpy .*this process 1\.0.*install the same environment"):
+        model().fit(counts()[0], background=counts()[1], client=start_client(3))
+
+
+def test_other_processors_are_logged(caplog):
+    here = environment.versions()
+    environment.refuse_unlike({"tcp://w": here | {"cpu": "another"}})
+    assert "Processors differ" in caplog.text
+
+
+def test_a_scheduler_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr("bcnmf_dask.engine.clients.CONNECT_TIMEOUT", 0.5)
+    with pytest.raises(ClusterError, match="no scheduler answered at 'tcp://127.0.0.1:9'"):
+        model().fit(counts()[0], background=counts()[1], client="tcp://127.0.0.1:9")
+
+
+def test_a_client_that_is_none():
+    with pytest.raises(InputError, match="client: got int. Expected a distributed.Client"):
+        model().fit(counts()[0], background=counts()[1], client=7)
+
+
+def test_an_address_and_a_scheduler_file(start_client, tmp_path):
+    client = start_client(3)
+    file = tmp_path / "scheduler.json"
+    file.write_text(json.dumps({"address": client.scheduler.address, "type": "Scheduler"}))
+    for where in (client.scheduler.address, str(file)):
+        fitted = model().fit(counts()[0], background=counts()[1], client=where)
+        assert fitted.run_["engine"] == "cluster"
+
+
+def test_a_script_without_a_main_guard_gets_one_sentence(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import numpy as np\nfrom bcnmf_dask import BCNMF\n"
+        "BCNMF(2, 0, loss='frobenius', max_iter=3, tol=0).fit(np.ones((50, 5)), client='local')\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert ended.returncode != 0
+    assert GUARD_MISSING in ended.stderr
+
+
+def shard(index, values):
+    return Shard(index, 0, index, index + 1, 1, index, {"target": (index, index + 1)}, values)
+
+
+def test_shards_are_spread_by_stored_values():
+    shards = [shard(i, values) for i, values in enumerate([10, 10, 10, 30])]
+    owners = assign(shards, ["a", "b"], {})
+    assert [[one.index for one in owned] for owned in owners.values()] == [[0, 1, 2], [3]]
+
+
+def test_holders_are_preferred_up_to_their_fair_share():
+    shards = [shard(i, 10) for i in range(4)]
+    owners = assign(shards, ["a", "b"], dict.fromkeys(range(4), ["b"]))
+    assert {address: len(owned) for address, owned in owners.items()} == {"a": 2, "b": 2}
+    assert [one.index for one in owners["b"]] == [0, 1]
+
+
+def test_more_workers_than_shards():
+    owners = assign([shard(0, 5)], ["a", "b", "c"], {})
+    assert [len(owned) for owned in owners.values()] == [1, 0, 0]
+
+
+def test_a_small_fit_runs_where_most_workers_own_nothing(start_client):
+    target = np.random.default_rng(0).random((20, 6))
+    fitted = model(alpha=0.0).fit(target, client=start_client(3))
+    assert sorted(fitted.run_["shards_per_worker"].values()) == [0, 0, 1]
+    assert np.isfinite(fitted.target_usages_).all()
