@@ -1,4 +1,4 @@
-"""Naive float64 bcNMF, written from the mathematics of the paper alone: dense, two matrices, raw (not normalised) factors."""
+"""Naive float64 bcNMF, written from the mathematics alone: dense, two matrices, raw (not normalised) factors."""
 
 import numpy as np
 

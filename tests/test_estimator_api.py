@@ -1,45 +1,22 @@
-"""`BCNMF` behaves as users of scikit-learn expect, and says in words what is unusual."""
+"""`BCNMF` behaves as users of scikit-learn expect."""
 
 import pickle
 
 import anndata as ad
 import numpy as np
-import oracle
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_checks
+from small_counts import GENES, F, K, M, N, X, Y, frame, make
 
 from bcnmf_dask import BCNMF
-from bcnmf_dask.errors import CollapseWarning, DataWarning, InputError
-from bcnmf_dask.fitting.stopping import SweepRecord
+from bcnmf_dask.errors import InputError
 from bcnmf_dask.results.record import HISTORY_COLUMNS
-
-N, M, F, K = 60, 30, 12, 3
-GENES = [f"gene-{i}" for i in range(F)]
-
-
-def draw_counts():
-    draw = np.random.default_rng(0)
-    programs = draw.gamma(0.5, 4.0, (K, F))
-    x, y = (draw.poisson(draw.gamma(0.7, 2.0, (n, K)) @ programs).astype(float) for n in (N, M))
-    return x + (draw.random((N, F)) < 0.2), y
-
-
-X, Y = draw_counts()
-
-
-def make(**given):
-    """A quick estimator that does not stop early, and so does not warn."""
-    return BCNMF(**{"n_components": K, "alpha": 0.2, "loss": "frobenius", "max_iter": 20, "tol": 0} | given)
-
-
-def frame(matrix, names=GENES):
-    return pd.DataFrame(matrix, columns=names, index=[f"cell-{i}" for i in range(len(matrix))])
 
 
 @pytest.fixture(scope="module")
@@ -254,141 +231,6 @@ def test_transform_aligns_features_by_name(fitted):
 def test_rows_that_cannot_be_transformed_are_refused(fitted, rows, match):
     with pytest.raises(InputError, match=match):
         fitted.transform(rows)
-
-
-def test_a_fit_that_still_changes_warns_with_the_repair():
-    with pytest.warns(ConvergenceWarning, match="raise max_iter") as caught:
-        model = make(max_iter=3, tol=1e-3).fit(X, background=Y)
-    assert not model.converged_
-    assert [warning.filename for warning in caught] == [__file__]
-
-
-def test_a_fit_that_converges_does_not_warn():
-    model = make(max_iter=5000, tol=1e-2).fit(X, background=Y)
-    assert model.converged_ is True
-    assert model.status_.word == "converged"
-    last = model.history_.tail(10)
-    assert (last["basis_change"] < 1e-2).all()
-    assert model.n_iter_ < 5000
-
-
-def test_too_much_contrast_is_reported_as_a_collapse():
-    with pytest.warns(CollapseWarning, match="collapsed.*alpha is probably too large") as caught:
-        model = make(alpha=1e3, max_iter=100).fit(X, background=Y)
-    assert model.status_.word == "collapsed"
-    assert model.components_.shape == (K, F)
-    assert [warning.filename for warning in caught] == [__file__]
-
-
-def test_counts_that_are_not_integers_are_reported():
-    with pytest.warns(DataWarning, match=r"values are not integers, but loss='kullback-leibler'") as caught:
-        make(loss="kullback-leibler").fit(np.log1p(X), background=np.log1p(Y))
-    assert [warning.filename for warning in caught] == [__file__]
-
-
-def test_the_report_on_fractions_names_the_layer_argument():
-    table = ad.AnnData(np.log1p(X), layers={"counts": X})
-    with pytest.warns(DataWarning, match=r"Give layer= to choose the raw counts \(layers here: counts\)"):
-        make(alpha=0.0, loss="kullback-leibler").fit(table)
-    counted = make(alpha=0.0, loss="kullback-leibler").fit(table, layer="counts")
-    np.testing.assert_array_equal(counted.components_, make(alpha=0.0, loss="kullback-leibler").fit(X).components_)
-
-
-def test_callbacks_see_every_sweep_and_can_end_the_fit():
-    seen = []
-    model = make(max_iter=50).fit(X, background=Y, callbacks=[seen.append, lambda swept: swept.iteration == 4])
-    assert model.n_iter_ == len(seen) == 4
-    assert all(isinstance(swept, SweepRecord) for swept in seen)
-    assert [swept.objective for swept in seen] == model.history_["objective"].tolist()
-    assert model.status_.word == "stopped"
-    np.testing.assert_array_equal(model.components_, make(max_iter=4).fit(X, background=Y).components_)
-
-
-def test_given_starts_are_where_the_fit_begins():
-    w, h, g = oracle.start(N, M, F, K, seed=5)
-    start = {"components": w.T, "target_usages": h, "background_usages": g}
-    model = make(init=start, max_iter=1, dtype="float64", weighting="sum").fit(X, background=Y)
-    w, h, g, history = oracle.fit(X, Y, (w, h, g), loss="frobenius", alpha=0.2, damping=1.0, sweeps=1)
-    np.testing.assert_allclose(model.components_, (w / w.sum(axis=0)).T, rtol=1e-8)
-    np.testing.assert_allclose(model.target_usages_, h * w.sum(axis=0), rtol=1e-8)
-    np.testing.assert_allclose(model.background_usages_, g * w.sum(axis=0), rtol=1e-8)
-    assert model.history_["target_divergence"][0] == pytest.approx(history[0, 0], rel=1e-8)
-
-
-def test_a_start_that_is_not_given_is_drawn():
-    some = {"components": X[:K] + 1}
-    one, other = (make(init=some, random_state=seed).fit(X, background=Y) for seed in (0, 1))
-    plain = make(random_state=0).fit(X, background=Y)
-    assert not np.array_equal(one.components_, other.components_)
-    assert not np.array_equal(one.components_, plain.components_)
-
-
-def test_fitting_from_a_fit_goes_on_where_it_ended():
-    first = make(max_iter=10, dtype="float64").fit(X, background=Y)
-    start = {
-        "components": first.components_,
-        "target_usages": first.target_usages_,
-        "background_usages": first.background_usages_,
-    }
-    second = make(max_iter=10, dtype="float64", init=start).fit(X, background=Y)
-    whole = make(max_iter=20, dtype="float64").fit(X, background=Y)
-    np.testing.assert_allclose(second.components_, whole.components_, rtol=1e-9)
-    np.testing.assert_allclose(second.target_usages_, whole.target_usages_, rtol=1e-9)
-
-
-@pytest.mark.parametrize("kind", [lambda: 7, lambda: np.int64(7), lambda: np.random.RandomState(7)])
-def test_kinds_of_random_state_repeat(kind):
-    one, other = (make(random_state=kind(), max_iter=2).fit(X, background=Y) for _ in range(2))
-    np.testing.assert_array_equal(one.components_, other.components_)
-
-
-def test_integers_of_any_kind_are_one_seed_and_others_another():
-    seven = make(random_state=7, max_iter=2).fit(X, background=Y).components_
-    numpy_seven = make(random_state=np.int64(7), max_iter=2).fit(X, background=Y).components_
-    eight = make(random_state=8, max_iter=2).fit(X, background=Y).components_
-    np.testing.assert_array_equal(seven, numpy_seven)
-    assert not np.array_equal(seven, eight)
-
-
-def test_a_shared_random_state_moves_on():
-    state = np.random.RandomState(7)
-    one, other = (make(random_state=state, max_iter=2).fit(X, background=Y) for _ in range(2))
-    assert not np.array_equal(one.components_, other.components_)
-
-
-def test_without_random_state_two_fits_differ_and_tell_their_seed():
-    one, other = (make(random_state=None, max_iter=2).fit(X, background=Y) for _ in range(2))
-    assert not np.array_equal(one.components_, other.components_)
-    seed = one.result_.parameters["random_state"]
-    repeated = make(random_state=seed, max_iter=2).fit(X, background=Y)
-    np.testing.assert_array_equal(one.components_, repeated.components_)
-
-
-@pytest.mark.parametrize(
-    ("given", "match"),
-    [
-        ({"random_state": -1}, r"random_state: got -1"),
-        ({"random_state": "0"}, r"random_state: got '0'"),
-        ({"init": "nndsvd"}, r"init: got 'nndsvd'\. Expected 'random' or a mapping"),
-        ({"init": {"W": X}}, r"^init: got .*W.*Expected a mapping with any of 'components'"),
-        ({"init": 3}, r"init: got 3"),
-        ({"solver": "hals"}, r"solver: got 'hals'"),
-        ({"dtype": "int"}, r"dtype: got 'int'"),
-        ({"loss": "poisson"}, r"loss: got 'poisson'"),
-        ({"n_components": 13}, r"n_components: got 13, with 12 features and 60 target rows"),
-    ],
-)
-def test_parameters_out_of_range_are_refused_by_fit(given, match):
-    with pytest.raises(InputError, match=match):
-        make(**given).fit(X, background=Y)
-
-
-def test_a_refused_fit_leaves_the_estimator_as_it_was():
-    model = make(max_iter=2).fit(X, background=Y)
-    before = model.components_.copy()
-    with pytest.raises(InputError):
-        model.fit(-X, background=Y)
-    np.testing.assert_array_equal(model.components_, before)
 
 
 @pytest.mark.parametrize("kind", [sp.csr_array, sp.csr_matrix, lambda matrix: matrix.astype(np.int32), frame])

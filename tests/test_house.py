@@ -27,7 +27,7 @@ FLOORS = {
             ("solvers",),
             ("fitting",),
             ("studies",),
-            ("estimator", "cli", "plots", "report", "demo", "__init__", "__main__"),
+            ("estimator", "fitted", "cli", "plots", "report", "demo", "__init__", "__main__"),
         ]
     )
     for name in rooms

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from bcnmf_dask.fitting.loop import Callback
@@ -53,6 +53,14 @@ def progress(console: Console, max_iter: int, quiet: bool, describe: Describe) -
         yield [_Lines(console, max_iter, describe).show]
 
 
+class _TimeLeft(ProgressColumn):
+    """The time that all sweeps would still take; a fit that converges ends earlier."""
+
+    def render(self, task: Task) -> Text:
+        """See `rich.progress.ProgressColumn.render`."""
+        return Text("" if task.time_remaining is None else _left(task.time_remaining), style="dim")
+
+
 class _Bar(Progress):
     """A bar, and below it the numbers of the last sweep."""
 
@@ -73,15 +81,13 @@ class _Bar(Progress):
         )
 
     @classmethod
-    def get_default_columns(cls) -> tuple[TextColumn | BarColumn | TimeElapsedColumn | TimeRemainingColumn, ...]:
+    def get_default_columns(cls) -> tuple[ProgressColumn, ...]:
         """See `rich.progress.Progress.get_default_columns`."""
         return (
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             TimeElapsedColumn(),
-            TextColumn("[dim]at most[/dim]"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]left[/dim]"),
+            _TimeLeft(),
         )
 
     def get_renderables(self) -> Iterable[RenderableType]:
@@ -115,4 +121,8 @@ class _Lines:
         if done == 1:
             return ""
         seconds = (now - self._started) / (done - 1) * (self._max_iter - done)
-        return f", at most {timedelta(seconds=round(seconds))} left"
+        return f", {_left(seconds)}"
+
+
+def _left(seconds: float) -> str:
+    return f"at most {timedelta(seconds=round(seconds))} left"

@@ -37,7 +37,7 @@ OPTIONS: Mapping[str, str] = {
 }
 """Options by the names that the messages of the package, written for Python, use."""
 _NAMES = "|".join(OPTIONS)
-_GIVEN = re.compile(rf"(?<![\w./-])({_NAMES})=(?:'([^']*)'| ?)")
+_GIVEN = re.compile(rf"(?<![\w./-])({_NAMES})=(?:(['\"])(.*?)\2| ?)")
 _NAMED = re.compile(rf"^({_NAMES})(?=: )|(?<![\w./-])({'|'.join(name for name in OPTIONS if '_' in name)})\b")
 
 
@@ -49,7 +49,7 @@ def in_options(message: str) -> str:
     >>> in_options("alpha: got 3. Give layer= or use loss='frobenius'.")
     '--alpha: got 3. Give --layer or use --loss frobenius.'
     """
-    given = _GIVEN.sub(lambda found: f"{OPTIONS[found[1]]} {found[2] or ''}", message)
+    given = _GIVEN.sub(lambda found: f"{OPTIONS[found[1]]} {found[3] or ''}", message)
     return _NAMED.sub(lambda found: OPTIONS[found[1] or found[2]], given)
 
 
@@ -185,7 +185,7 @@ def print_table(console: Console, frame: pd.DataFrame, formats: Mapping[str, Cal
         numeric = pd.api.types.is_numeric_dtype(frame[name])
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
     for row in frame.itertuples(index=False):
-        table.add_row(*(formats.get(name, str)(value) for name, value in zip(frame.columns, row, strict=True)))
+        table.add_row(*(Text(formats.get(name, str)(value)) for name, value in zip(frame.columns, row, strict=True)))
     console.print(table)
 
 

@@ -1,6 +1,9 @@
 """From what a user gives as ``client`` to the engine that will run the fit."""
 
+import logging
 import multiprocessing
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -105,14 +108,29 @@ def local_cluster(n_workers: int | None = None) -> LocalCluster:
     if getattr(multiprocessing.process.current_process(), "_inheriting", False):
         raise SystemExit(GUARD_MISSING)
     try:
-        return LocalCluster(
-            n_workers=n_workers or usable_cores(),
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        )
+        with _no_interrupts():
+            return LocalCluster(
+                n_workers=n_workers or usable_cores(),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,  # errors reach the user as exceptions; the rest is noise
+            )
     except RuntimeError as error:
         raise ClusterError(f"The local cluster did not start ({error}). {GUARD_MISSING}") from error
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Let processes started meanwhile ignore Ctrl-C: the driver alone answers it, and then stops them in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signal handlers
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 GUARD_MISSING = (

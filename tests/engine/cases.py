@@ -7,11 +7,11 @@ from itertools import product
 import anndata as ad
 import dask.array as da
 import numpy as np
+import oracle
 import scipy.sparse as sp
 import xarray as xr
 import zarr
 
-import oracle
 from bcnmf_dask import split
 from bcnmf_dask.fitting.settings import Settings
 

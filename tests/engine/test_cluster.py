@@ -17,10 +17,10 @@ from distributed import Client, LocalCluster
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.engine import environment
 from bcnmf_dask.engine.clients import GUARD_MISSING
 from bcnmf_dask.engine.placement import assign
-from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.settings import Settings
@@ -111,7 +111,7 @@ def test_a_lost_worker_ends_the_fit_in_words():
             if record.iteration == 2:
                 os.kill(victim, signal.SIGKILL)
 
-        with pytest.raises(ClusterError, match="(?i)start the fit again"):
+        with pytest.raises(ClusterError, match=r"(?i)start the fit again"):
             model(max_iter=2000).fit(target, background=background, client=client, callbacks=[kill])
 
 
@@ -141,12 +141,12 @@ def test_other_processors_are_logged(caplog):
 
 def test_a_scheduler_that_does_not_answer(monkeypatch):
     monkeypatch.setattr("bcnmf_dask.engine.clients.CONNECT_TIMEOUT", 0.5)
-    with pytest.raises(ClusterError, match="no scheduler answered at 'tcp://127.0.0.1:9'"):
+    with pytest.raises(ClusterError, match=r"no scheduler answered at 'tcp://127.0.0.1:9'"):
         model().fit(counts()[0], background=counts()[1], client="tcp://127.0.0.1:9")
 
 
 def test_a_client_that_is_none():
-    with pytest.raises(InputError, match="client: got int. Expected a distributed.Client"):
+    with pytest.raises(InputError, match=r"client: got int\. Expected a distributed.Client"):
         model().fit(counts()[0], background=counts()[1], client=7)
 
 
@@ -182,7 +182,7 @@ def test_shards_are_spread_by_stored_values():
 
 def test_holders_are_preferred_up_to_their_fair_share():
     shards = [shard(i, 10) for i in range(4)]
-    owners = assign(shards, ["a", "b"], dict.fromkeys(range(4), ["b"]))
+    owners = assign(shards, ["a", "b"], {index: ["b"] for index in range(4)})
     assert {address: len(owned) for address, owned in owners.items()} == {"a": 2, "b": 2}
     assert [one.index for one in owners["b"]] == [0, 1]
 

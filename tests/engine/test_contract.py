@@ -4,7 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from cases import CASES, KINDS, N, SWEEPS, expected, settings
+from cases import CASES, KINDS, SWEEPS, N, expected, settings
 
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.fitting.factorize import factorize

@@ -65,7 +65,7 @@ def mean_separation(cells, rows, **given):
 
 def test_plain_factorization_does_not_see_interferon(cells):
     """Else the tests below would show nothing."""
-    genes, area = mean_separation(cells, cells.logged, loss="frobenius", alpha=0.0)
+    genes, area = separation(cells, cells.logged, 0, loss="frobenius", alpha=0.0)
     assert genes < 0.4
     assert area < 0.8
 
@@ -87,8 +87,8 @@ def test_weighting_by_means_finds_it_with_any_number_of_background_cells(cells, 
 
 def test_weighting_by_sums_does_not_find_it_with_few_background_cells(cells):
     """Why the default weighs by means (mathematics, fact 4)."""
-    genes, area = mean_separation(
-        cells, cells.logged, loss="frobenius", alpha=10.0, weighting="sum", background_share=0.2
+    genes, area = separation(
+        cells, cells.logged, 0, loss="frobenius", alpha=10.0, weighting="sum", background_share=0.2
     )
     assert genes < 0.6
     assert area < 0.95

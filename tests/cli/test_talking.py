@@ -1,0 +1,111 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from bcnmf_dask.cli.progress import describe, progress
+from bcnmf_dask.cli.talking import in_options, print_table, reflowed, say
+from bcnmf_dask.fitting.stopping import SweepRecord
+
+FRAME = pd.DataFrame({"component": [0, 1], "target_share": [0.25, 0.75], "top_features": ["a, b", "[c]"]})
+
+
+def console(terminal: bool, width: int = 120) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, color_system=None, width=width)
+
+
+def record(iteration: int, background: float = 5.0) -> SweepRecord:
+    return SweepRecord(iteration, 1234.5678, background, 1.0, 0.0123, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("n_components: got 9. Expected less.", "--n-components: got 9. Expected less."),
+        ("Give layer= to choose", "Give --layer to choose"),
+        ("Or use loss='frobenius'.", "Or use --loss frobenius."),
+        ('with features="intersection".', "with --features intersection."),
+        ("use dtype='float64', damping=0.5", "use --dtype float64, --damping 0.5"),
+        ("raise max_iter, or tol", "raise --max-iter, or tol"),
+        ("random_state: got -1", "--seed: got -1"),
+        ("target: 'x' is no label", "target: 'x' is no label"),
+        ("'/data/alpha=1/my_tol=2.h5ad' is empty", "'/data/alpha=1/my_tol=2.h5ad' is empty"),
+    ],
+)
+def test_messages_name_options(message, expected):
+    assert in_options(message) == expected
+
+
+def test_a_pipe_gets_tabs_and_all_rows():
+    out = console(terminal=False, width=10)
+    print_table(out, FRAME.assign(log2_ratio=[np.nan, np.inf]), {"target_share": "{:.0%}".format})
+    lines = out.file.getvalue().splitlines()
+    assert lines[0].split("\t") == ["component", "target_share", "top_features", "log2_ratio"]
+    assert lines[1].split("\t") == ["0", "0.25", "a, b", "nan"]
+    assert lines[2].split("\t") == ["1", "0.75", "[c]", "inf"]
+
+
+def test_a_terminal_gets_a_formatted_table():
+    out = console(terminal=True)
+    print_table(out, FRAME, {"target_share": "{:.0%}".format})
+    heading, _, first, second = [line.split() for line in out.file.getvalue().splitlines() if line.strip()]
+    assert heading == ["component", "target", "share", "top", "features"]
+    assert first == ["0", "25%", "a,", "b"]
+    assert second == ["1", "75%", "[c]"]
+
+
+def test_lines_break_in_terminals_only():
+    for terminal, n_lines in ((True, 3), (False, 1)):
+        out = console(terminal, width=20)
+        say(out, "error:", "words and more words and even more words")
+        assert len(out.file.getvalue().splitlines()) == n_lines
+
+
+def test_markup_in_messages_is_shown_as_it_is():
+    out = console(terminal=True)
+    say(out, "error:", "layers: [bold]counts[/bold]")
+    assert out.file.getvalue() == "error: layers: [bold]counts[/bold]\n"
+
+
+def test_help_paragraphs_are_joined_and_examples_kept():
+    assert (
+        reflowed("one\ntwo\n\nthree\n\n  bcnmf-dask \\\n    --x\n") == "one two\n\nthree\n\n  bcnmf-dask \\\n    --x\n"
+    )
+
+
+def test_a_sweep_in_words():
+    assert describe(record(3)) == ("target divergence 1234.6, background 5, basis change 1.2e-02, 0.25 s per sweep")
+    assert "background" not in describe(record(3, background=np.nan))
+
+
+def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("bcnmf_dask.cli.progress.time.monotonic", lambda: now)
+    out = console(terminal=False)
+    with progress(out, 100, False, describe) as (callback,):
+        for iteration in range(1, 62):
+            now = float(iteration)
+            callback(record(iteration))
+    first, second, third = out.file.getvalue().splitlines()
+    assert first == f"sweep 1/100: {describe(record(1))}"
+    assert second == f"sweep 31/100: {describe(record(31))}, at most 0:01:09 left"
+    assert third.startswith("sweep 61/100: ")
+
+
+def test_a_terminal_gets_a_bar():
+    out = console(terminal=True)
+    with progress(out, 100, False, describe) as (callback,):
+        callback(record(1))
+        callback(record(40))
+    assert "reading and checking the rows" in out.file.getvalue()
+    assert "sweep 40/100" in out.file.getvalue()
+    assert describe(record(40)) in out.file.getvalue()
+
+
+def test_quiet_shows_nothing():
+    out = console(terminal=True)
+    with progress(out, 100, True, describe) as callbacks:
+        assert callbacks == []
+    assert out.file.getvalue() == ""
