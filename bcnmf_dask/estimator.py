@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -196,8 +195,19 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedMixin):
         check_is_fitted(self)
         inputs = read_inputs(rows, None)
         components = self._components_for(inputs.features, inputs.n_features)
-        settings = replace(self._settings(), alpha=0.0, start={"components": components})
-        (result,) = factorize(inputs, [settings], dtype=self.dtype, client=False, solvers=[FixedBasis()])
+        fitted = self.result_.parameters  # not those of the estimator, which may have been set since
+        settings = Settings(
+            n_components=len(components),
+            alpha=0.0,
+            weighting="mean",
+            loss=fitted["loss"],
+            damping=fitted["damping"],
+            max_iter=fitted["max_iter"],
+            tol=fitted["tol"],
+            seed=fitted["random_state"],
+            start={"components": components},
+        )
+        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=False, solvers=[FixedBasis()])
         return result.target_usages
 
     def _settings(self) -> Settings:

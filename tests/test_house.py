@@ -164,7 +164,8 @@ def public_objects():
 def public_methods(thing):
     if not inspect.isclass(thing):
         return {}
-    own = {name: getattr(thing, name) for name in vars(thing) if not name.startswith("_")}
+    ours = [base for base in thing.__mro__ if base.__module__.startswith(PACKAGE.name)]
+    own = {name: getattr(thing, name) for base in ours for name in vars(base) if not name.startswith("_")}
     return {
         f"{thing.__module__}.{thing.__qualname__}.{name}": method
         for name, method in own.items()

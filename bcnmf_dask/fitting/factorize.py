@@ -87,9 +87,7 @@ def factorize(
     solvers = solvers or [Published(s.loss, s.effective_alpha(inputs), s.effective_damping()) for s in settings]
     plan = plan_shards(inputs)
     with ExitStack() as cleanup:
-        outputs = [_output(inputs, out) for out in outs or [None] * len(settings)]
-        for output in filter(None, outputs):
-            cleanup.callback(output.discard)
+        outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
         engine = cleanup.enter_context(open_engine(client, inputs, plan, dtype))
         findings = engine.load()
         refuse_bad_values(findings, inputs)
@@ -106,8 +104,12 @@ def factorize(
         ]
 
 
-def _output(inputs: Inputs, out: Out) -> Output | None:
-    return Output.at(out) if inputs.lazy or out is not None else None
+def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
+    if not inputs.lazy and out is None:
+        return None
+    output = Output.at(out)
+    cleanup.callback(output.discard)
+    return output
 
 
 def _begin(session: _Session, key: str, settings: Settings, solver: Solver) -> FitProgress:

@@ -68,9 +68,10 @@ class FitProgress:
         """Take the sums of a sweep: update the basis, write the history, see if the fit is over."""
         started = time.perf_counter()
         basis = self.basis.astype(np.float64)
-        divergences = {role: LOSSES[self.loss].divergence(sums, basis) for role, sums in record.items()}
-        new, scales = normalise(self.solver.next_basis(basis, record))
-        change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
+        with np.errstate(all="ignore"):  # what overflows is refused in words below
+            divergences = {role: LOSSES[self.loss].divergence(sums, basis) for role, sums in record.items()}
+            new, scales = normalise(self.solver.next_basis(basis, record))
+            change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
         self._refuse_non_finite(change, *divergences.values())
         self.basis, self.scales = new.astype(self.basis.dtype), scales
         swept = SweepRecord(

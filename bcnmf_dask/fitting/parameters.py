@@ -64,7 +64,8 @@ def check_parameter(name: str, value: Any) -> None:
     InputError
     """
     if not RULES[name].holds(value):
-        raise InputError(f"{SHOWN_AS.get(name, name)}: got {value!r}. Expected {RULES[name].words}.")
+        got = sorted(map(str, value)) if isinstance(value, Mapping) else value
+        raise InputError(f"{SHOWN_AS.get(name, name)}: got {got!r}. Expected {RULES[name].words}.")
 
 
 def check_parameters(settings: Any) -> None:

@@ -99,14 +99,15 @@ class Settings:
         Raises
         ------
         InputError
-            More components than features or target rows, a contrast without a background, start arrays
-            of other shapes.
+            More components than features or (unless the components are given) target rows, a contrast
+            without a background, start arrays of other shapes.
         """
         n_target, n_features = inputs.n_rows["target"], inputs.n_features
-        if self.n_components > min(n_features, n_target):
+        most = n_features if "components" in self.start else min(n_features, n_target)
+        if self.n_components > most:
             raise InputError(
                 f"n_components: got {self.n_components}, with {n_features} features and {n_target} target rows. "
-                f"Expected at most {min(n_features, n_target)}: ask for fewer components."
+                f"Expected at most {most}: ask for fewer components."
             )
         if self.alpha > 0 and "background" not in inputs.n_rows:
             raise InputError(

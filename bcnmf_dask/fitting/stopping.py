@@ -88,8 +88,8 @@ def collapse(components: NDArray[Any], evaluation: Mapping[Role, Evaluation], n_
     """
     features = float(np.median(effective_features(components)))
     if features < FEWEST_FEATURES:
-        return f"half of the components rest on fewer than {features:.1f} features"
-    if len(components) > 1 and _smallest_correlation(evaluation["target"], n_rows) > LARGEST_CORRELATION:
+        return f"half of the components rest on {features:.1f} features or fewer"
+    if _smallest_correlation(evaluation["target"], n_rows) > LARGEST_CORRELATION:
         return "the usages of all components rise and fall together"
     return None
 

@@ -47,7 +47,7 @@ def test_a_sound_fit_has_not_collapsed():
 @pytest.mark.parametrize("widths", [(2, 2, 9), (1, 1, 1), (2, 2), (0, 2, 2)])
 def test_half_of_the_components_on_few_features_is_a_collapse(widths):
     found = collapse(spread(*widths), described(independent(len(widths))), N)
-    assert "rest on fewer than" in found
+    assert "rest on" in found
     assert "features" in found
 
 
@@ -57,7 +57,7 @@ def test_above_a_median_of_three_it_is_not(widths):
 
 
 def test_the_words_are_true():
-    """Components of exactly one feature do not rest on fewer than one."""
+    """Components of exactly one feature do not rest on one."""
     words = collapse(spread(1, 1, 1), described(independent(3)), N)
     assert "fewer than 1.0 " not in words
 

@@ -34,7 +34,7 @@ from bcnmf_dask.fitting.parameters import check_parameter
         ("seed", -1, r"random_state: got -1\. Expected a whole number of at least 0"),
         ("seed", 0.5, r"random_state: got 0\.5"),
         ("start", "nndsvd", r"init: got 'nndsvd'\. Expected a mapping"),
-        ("start", {"W": 1}, r"init: got \{'W': 1\}\. Expected a mapping with any of 'components'"),
+        ("start", {"W": 1}, r"init: got \['W'\]\. Expected a mapping with any of 'components'"),
     ],
 )
 def test_settings_out_of_range(make_settings, name, value, match):
