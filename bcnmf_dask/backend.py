@@ -20,11 +20,16 @@ def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
     if not is_sparse(rows):
         return rows[start:stop]
     first, last = int(rows.indptr[start]), int(rows.indptr[stop])
-    view = sp.csr_array((stop - start, rows.shape[1]), dtype=rows.dtype)
-    # Set one by one: given these parts, SciPy's constructor copies those under half the length of their base.
-    view.data, view.indices = rows.data[first:last], rows.indices[first:last]
-    view.indptr = rows.indptr[start : stop + 1] - first
-    return view
+    indptr = rows.indptr[start : stop + 1] - first
+    return csr_of(rows.data[first:last], rows.indices[first:last], indptr, rows.shape[1])
+
+
+def csr_of(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_features: int) -> Rows:
+    """A CSR array around these parts, none of them copied or looked at."""
+    rows = sp.csr_array((len(indptr) - 1, n_features), dtype=data.dtype)
+    # Set one by one: SciPy's constructor copies parts that are under half the length of their base.
+    rows.data, rows.indices, rows.indptr = data, indices, indptr
+    return rows
 
 
 def stored_values(rows: Rows) -> NDArray[Any]:

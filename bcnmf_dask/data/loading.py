@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, is_sparse, slice_rows
+from bcnmf_dask.backend import Rows, csr_of, is_sparse, slice_rows
 from bcnmf_dask.data.findings import Findings, inspect
 from bcnmf_dask.data.inputs import Store
 from bcnmf_dask.data.shards import Shard
@@ -80,7 +80,8 @@ def load_blocks(order: ShardOrder, chunks: Sequence[Any]) -> tuple[list[Block], 
     Findings
         What was seen; negative and non-finite values are counted, not refused, here.
     """
-    rows = _canonical(chunks, order.columns, np.dtype(order.dtype))
+    with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite, and is refused in words
+        rows = _canonical(chunks, order.columns, np.dtype(order.dtype))
     blocks = list(_cut(order, rows))
     findings = Findings.none(rows.shape[1])
     for block in blocks:
@@ -101,12 +102,12 @@ def _canonical(chunks: Sequence[Any], columns: NDArray[np.int64] | None, dtype: 
 
 def _canonical_csr(rows: sp.csr_array, dtype: np.dtype[Any]) -> sp.csr_array:
     """Aligned parts of one dtype, without duplicate entries (whose logarithms and squares would be wrong)."""
-    parts = (
+    rows = csr_of(
         np.require(rows.data, dtype, ["C", "A"]),
         np.require(rows.indices, None, ["C", "A"]),
         np.require(rows.indptr, None, ["C", "A"]),
+        rows.shape[1],
     )
-    rows = sp.csr_array(parts, shape=rows.shape, copy=False)
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
