@@ -92,10 +92,8 @@ def load_blocks(order: ShardOrder, chunks: Sequence[Any]) -> tuple[list[Block], 
 
 def _canonical(chunks: Sequence[Any], columns: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> Rows:
     if sp.issparse(chunks[0]):
-        rows = sp.csr_array(chunks[0] if len(chunks) == 1 else sp.vstack(chunks, format="csr"))
-        if columns is not None:
-            rows = rows[:, columns]
-        return _canonical_csr(rows, dtype)
+        rows = chunks[0] if len(chunks) == 1 else sp.vstack(chunks, format="csr")
+        return _canonical_csr(rows if columns is None else rows[:, columns], dtype)
     dense = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     return np.require(dense if columns is None else dense[:, columns], dtype, ["C", "A"])
 

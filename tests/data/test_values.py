@@ -58,7 +58,7 @@ def test_non_finite_values(value, form):
 def test_values_too_large_for_the_dtype():
     with pytest.raises(InputError, match="scale the data if they overflow the dtype"):
         fit(with_value(1e300, 3, 3))
-    assert np.isfinite(fit(with_value(1e100, 3, 3), dtype="float64").components_).all()
+    assert np.isfinite(fit(with_value(1e50, 3, 3), dtype="float64").components_).all()
 
 
 def test_the_background_is_looked_at_too():
