@@ -1,29 +1,26 @@
 """`BCNMF`: the face of the package for Python, in the conventions of scikit-learn."""
 
-import warnings
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from bcnmf_dask.data.features import Matching
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.errors import CollapseWarning, InputError
-from bcnmf_dask.fitted import FittedMixin
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.fitted import FittedMixin, check_path, warn_of
+from bcnmf_dask.fitting.checkpointing import Checkpointing
 from bcnmf_dask.fitting.factorize import Out, factorize
 from bcnmf_dask.fitting.loop import Callback
 from bcnmf_dask.fitting.parameters import check_parameter
 from bcnmf_dask.fitting.settings import Settings
-from bcnmf_dask.results.record import FitResult
-from bcnmf_dask.solvers.published import FixedBasis
 
 
-class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedMixin):
+class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     """Background-contrastive non-negative matrix factorization (arXiv 2602.22387).
 
     Finds non-negative components that explain a target and do not explain a background: the minimum over
@@ -121,6 +118,9 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedMixin):
         mask_var: str | Sequence[bool] | None = None,
         out: Out = None,
         callbacks: Sequence[Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 25,
+        resume: bool = False,
     ) -> Self:
         """Fit the components and the usages of both sides.
 
@@ -147,6 +147,14 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedMixin):
             temporary directory.
         callbacks : sequence of callable
             Called after every sweep with its `SweepRecord`; returning True ends the fit cleanly.
+        checkpoint : path or fsspec URL, optional
+            Folder in which the fit is saved every ``checkpoint_every`` sweeps, by the workers in parallel: they
+            must all see it. A killed fit goes on from there, to the same bits.
+        checkpoint_every : int
+            Sweeps between two checkpoints.
+        resume : bool
+            Go on from the newest whole checkpoint, if there is one; data and parameters (but ``max_iter``) must
+            be the same.
 
         Returns
         -------
@@ -158,9 +166,13 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedMixin):
         InputError
             Data, path or parameter that cannot be used, with the repair.
         ClusterError
-            The cluster cannot be reached, does not match, or lost a worker.
+            The cluster cannot be reached, does not match, or lost workers faster than could be repaired.
+        CheckpointError
+            The checkpoints belong to another fit, or all are damaged.
         NumericalError
             The numbers stopped being finite.
+        Preempted
+            With ``checkpoint``, after Ctrl-C or SIGTERM: the fit has been saved and can be resumed.
 
         Warns
         -----
@@ -169,53 +181,35 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedMixin):
         check_parameter("solver", self.solver)
         settings = self._settings()
         check_parameter("dtype", self.dtype)
+        _check_callbacks(callbacks)
+        if out is not None:
+            check_path("out", out)
+        if checkpoint is not None:
+            check_path("checkpoint", checkpoint)
         inputs = read_inputs(target, background, features=features, layer=layer, mask_var=mask_var)
-        (result,) = factorize(inputs, [settings], dtype=self.dtype, client=client, outs=[out], callbacks=callbacks)
+        (result,) = factorize(
+            inputs,
+            [settings],
+            dtype=self.dtype,
+            client=client,
+            outs=[out],
+            callbacks=callbacks,
+            checkpoint=None if checkpoint is None else Checkpointing(checkpoint, checkpoint_every, resume),
+        )
         self._learn(result)
-        _warn(result)
+        warn_of(result)
         return self
 
     def fit_transform(self, target: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, and return the usages of the target; takes what `fit` takes."""
         return self.fit(target, y, **fit_params).target_usages_
 
-    def transform(self, rows: Any) -> Any:
-        """Usages of new rows at the fitted components.
-
-        Parameters
-        ----------
-        rows : as ``target`` of `fit`
-            With the features of the fit, in any order if they have names.
-
-        Returns
-        -------
-        array (n rows, n_components)
-            As `fit` returns usages.
-        """
-        check_is_fitted(self)
-        inputs = read_inputs(rows, None)
-        components = self._components_for(inputs.features, inputs.n_features)
-        fitted = self.result_.parameters  # not those of the estimator, which may have been set since
-        settings = Settings(
-            n_components=len(components),
-            alpha=0.0,
-            weighting="mean",
-            loss=fitted["loss"],
-            damping=fitted["damping"],
-            max_iter=fitted["max_iter"],
-            tol=fitted["tol"],
-            seed=fitted["random_state"],
-            start={"components": components},
-        )
-        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=False, solvers=[FixedBasis()])
-        return result.target_usages
-
     def _settings(self) -> Settings:
         start: Any = self.init
-        if isinstance(start, str):
-            if start != "random":
-                raise InputError(f"init: got {start!r}. Expected 'random' or a mapping of start arrays.")
+        if isinstance(start, str) and start == "random":
             start = {}
+        elif not isinstance(start, Mapping):
+            raise InputError(f"init: got {start!r}. Expected 'random' or a mapping of start arrays.")
         return Settings(
             n_components=self.n_components,
             alpha=self.alpha,
@@ -229,16 +223,16 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedMixin):
         )
 
 
+def _check_callbacks(callbacks: Any) -> None:
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise InputError(
+            f"callbacks: got {callbacks!r}. Expected a sequence of functions, each called with a SweepRecord: a single "
+            "one is given as [function]."
+        )
+
+
 def _seed(random_state: Any) -> int:
     if random_state is None or isinstance(random_state, np.random.RandomState):
         return int(check_random_state(random_state).randint(2**31 - 1))
     check_parameter("seed", random_state)
     return int(random_state)
-
-
-def _warn(result: FitResult) -> None:
-    word, sentence, converged = result.status
-    if word == "collapsed":
-        warnings.warn(sentence, CollapseWarning, stacklevel=3)
-    elif word == "max_iter" and result.parameters["tol"] > 0 and not converged:
-        warnings.warn(sentence, ConvergenceWarning, stacklevel=3)

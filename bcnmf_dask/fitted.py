@@ -1,26 +1,81 @@
 """What a fitted estimator can do with its result."""
 
 import os
+import warnings
+from numbers import Integral
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from bcnmf_dask.errors import InputError
+from bcnmf_dask.data.inputs import Inputs, read_rows
+from bcnmf_dask.errors import CollapseWarning, InputError
+from bcnmf_dask.fitting.factorize import factorize
+from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.results.result import load_result, save_result
 from bcnmf_dask.results.summary import summarise
+from bcnmf_dask.solvers.published import FixedBasis
 
 
-class FittedMixin(BaseEstimator):
+class FittedMixin(TransformerMixin, BaseEstimator):
     """Learnt attributes from a `FitResult`, and what is said, saved and loaded of it."""
 
-    def summary(self, n_top: int = 10) -> pd.DataFrame:
-        """One row per component: shares of target and background signal, log2 ratio, top features."""
+    def transform(self, rows: Any, *, layer: str | None = None, client: Any = None) -> Any:
+        """Usages of new rows at the fitted components.
+
+        Parameters
+        ----------
+        rows : as ``target`` of `fit`
+            With the features of the fit: by name, in any order and among any others; without names, the same.
+        layer : str, optional
+            Layer of the AnnData to use instead of ``X``; after a fit of an AnnData, the same layer.
+        client : Client, str, False or None
+            Where to run, as for `fit`.
+
+        Returns
+        -------
+        array (n rows, n_components)
+            As `fit` returns usages.
+
+        Raises
+        ------
+        InputError
+            Rows that cannot be used, lack a feature of the fit, or are of another layer.
+        ClusterError, NumericalError
+            As for `fit`.
+        """
         check_is_fitted(self)
+        inputs = read_rows(rows, features=self.result_.features, n_features=self.n_features_in_, layer=layer)
+        self._refuse_other_layer(inputs)
+        fitted = self.result_.parameters  # not those of the estimator, which may have been set since
+        settings = Settings(
+            n_components=len(self.components_),
+            alpha=0.0,
+            weighting="mean",
+            loss=fitted["loss"],
+            damping=fitted["effective_damping"],
+            max_iter=fitted["max_iter"],
+            tol=fitted["tol"],
+            seed=fitted["random_state"],
+            start={"components": self.components_},
+        )
+        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=client, solvers=[FixedBasis()])
+        return result.target_usages
+
+    def summary(self, n_top: int = 10) -> pd.DataFrame:
+        """One row per component: shares of target and background signal, log2 ratio, top features.
+
+        Raises
+        ------
+        InputError
+            If ``n_top`` is not a whole number of at least 1.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_top, Integral) or isinstance(n_top, bool):
+            raise InputError(f"n_top: got {n_top!r}. Expected a whole number of features to name per component.")
         return summarise(self.result_, n_top)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -32,6 +87,7 @@ class FittedMixin(BaseEstimator):
             If ``path`` exists or cannot be written.
         """
         check_is_fitted(self)
+        check_path("path", path)
         save_result(self.result_, path)
 
     @classmethod
@@ -43,6 +99,7 @@ class FittedMixin(BaseEstimator):
         InputError
             If there is no saved fit at ``path``.
         """
+        check_path("path", path)
         result = load_result(path)
         known = cls().get_params().keys() & result.parameters.keys()
         parameters = {name: result.parameters[name] for name in known}
@@ -75,19 +132,37 @@ class FittedMixin(BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def _components_for(self, names: NDArray[np.object_] | None, n_features: int) -> NDArray[Any]:
-        """The components with their features in the order of ``names``."""
-        if n_features != self.n_features_in_:
+    def _refuse_other_layer(self, inputs: Inputs) -> None:
+        """Counts of one layer say nothing about those of another: new rows are of the layer that was fitted."""
+        fitted = self.result_.parameters
+        if fitted["has_layers"] and inputs.has_layers and inputs.layer != fitted["layer"]:
             raise InputError(
-                f"rows: {n_features} features came, the fit had {self.n_features_in_}. Give rows with the same "
-                "features."
+                f"rows: the AnnData was read from {_layer_words(inputs.layer)}, but the fit from "
+                f"{_layer_words(fitted['layer'])}. Expected the same values: "
+                + ("leave layer= out" if fitted["layer"] is None else f"give layer={fitted['layer']!r}")
+                + " (to split, if it chose the rows), or copy the right values there."
             )
-        if names is None or self.result_.features is None:
-            return self.components_
-        place = pd.Index(self.result_.features).get_indexer(pd.Index(names))
-        if (place < 0).any():
-            raise InputError(
-                f"rows: {int((place < 0).sum())} of {n_features} features are not those of the fit, the first "
-                f"is {names[int(np.argmin(place))]!r}. Give rows with the same features, in any order."
-            )
-        return self.components_[:, place]
+
+
+def check_path(argument: str, value: Any) -> None:
+    """Refuse what is no path.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{argument}: got {value!r}. Expected a path: text, or a pathlib.Path.")
+
+
+def _layer_words(layer: str | None) -> str:
+    return "X" if layer is None else f"layer {layer!r}"
+
+
+def warn_of(result: FitResult) -> None:
+    """Warn of a fit that collapsed or did not converge, where the caller of `fit` stands."""
+    word, sentence, converged = result.status
+    if word == "collapsed":
+        warnings.warn(sentence, CollapseWarning, stacklevel=3)
+    elif word == "max_iter" and result.parameters["tol"] > 0 and not converged:
+        warnings.warn(sentence, ConvergenceWarning, stacklevel=3)

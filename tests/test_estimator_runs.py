@@ -7,6 +7,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from small_counts import F, K, M, N, X, Y, make
 
+from bcnmf_dask import BCNMF
 from bcnmf_dask.errors import CollapseWarning, DataWarning, InputError
 from bcnmf_dask.fitting.stopping import SweepRecord
 
@@ -127,6 +128,7 @@ def test_without_random_state_two_fits_differ_and_tell_their_seed():
         ({"init": "nndsvd"}, r"init: got 'nndsvd'\. Expected 'random' or a mapping"),
         ({"init": {"W": X}}, r"^init: got .*W.*Expected a mapping with any of 'components'"),
         ({"init": 3}, r"init: got 3"),
+        ({"init": None}, r"^init: got None\. Expected 'random' or a mapping"),
         ({"solver": "hals"}, r"solver: got 'hals'"),
         ({"dtype": "int"}, r"dtype: got 'int'"),
         ({"loss": "poisson"}, r"loss: got 'poisson'"),
@@ -136,6 +138,31 @@ def test_without_random_state_two_fits_differ_and_tell_their_seed():
 def test_parameters_out_of_range_are_refused_by_fit(given, match):
     with pytest.raises(InputError, match=match):
         make(**given).fit(X, background=Y)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"callbacks": print}, r"^callbacks: got <built-in function print>.*given as \[function\]"),
+        ({"callbacks": ["print"]}, r"^callbacks: got \['print'\]\. Expected a sequence of functions"),
+        ({"callbacks": None}, r"^callbacks: got None"),
+        ({"out": 5}, r"^out: got 5\. Expected a path"),
+        ({"checkpoint": 5}, r"^checkpoint: got 5\. Expected a path"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_before_anything_is_read(given, match):
+    with pytest.raises(InputError, match=match):
+        make().fit("no such file.zarr", background=Y, **given)
+
+
+def test_arguments_of_another_kind_are_refused_after_the_fit():
+    model = make(max_iter=2).fit(X, background=Y)
+    with pytest.raises(InputError, match=r"^n_top: got 1\.5\. Expected a whole number"):
+        model.summary(1.5)
+    with pytest.raises(InputError, match=r"^path: got 3\. Expected a path"):
+        model.save(3)
+    with pytest.raises(InputError, match=r"^path: got 3\. Expected a path"):
+        BCNMF.load(3)
 
 
 def test_a_refused_fit_leaves_the_estimator_as_it_was():

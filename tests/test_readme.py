@@ -53,8 +53,15 @@ def test_the_shell_blocks_come_first_one_command_per_line():
         assert line.startswith(("python3 -m venv .venv", ".venv/bin/"))
 
 
-def test_the_command_line_of_the_readme(atlas):
-    (command,) = re.findall(r"```console\nbcnmf-dask (.*?)\n```", README)
+COMMANDS = re.findall(r"```console\nbcnmf-dask (.*?)\n```", README)
+
+
+def test_there_are_command_lines():
+    assert len(COMMANDS) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_lines(command, atlas):
     ended = subprocess.run(
         [sys.executable, "-m", "bcnmf_dask", *command.split(), "--max-iter", "5"],
         cwd=atlas,

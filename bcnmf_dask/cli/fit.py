@@ -8,9 +8,11 @@ import typer
 from rich.console import Console
 
 from bcnmf_dask.cli import options
+from bcnmf_dask.cli.account import log_times, show_run
 from bcnmf_dask.cli.options import DEFAULTS
 from bcnmf_dask.cli.plan import plan_lines
 from bcnmf_dask.cli.progress import describe, progress
+from bcnmf_dask.cli.recovery import recovery, resumable
 from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.split import split
@@ -42,6 +44,11 @@ collapsed or did not converge is saved, says so, and counts as done (exit code 0
 
   [dim]The summary into a file, without progress:[/dim]
     bcnmf-dask fit stim.h5ad ctrl.h5ad --quiet --out fit.zarr > summary.tsv
+
+  [dim]In a Slurm job: saved 120 s before its end, resumed when it is queued again:[/dim]
+    sbatch --requeue --signal=TERM@120 --wrap 'srun bcnmf-dask fit \\
+        stim.h5ad ctrl.h5ad --out fit.zarr --checkpoint saved --resume ||
+        { test $? = 75 && scontrol requeue $SLURM_JOB_ID; }'
 """
 
 
@@ -78,11 +85,15 @@ def fit(
     scheduler: options.Scheduler = None,
     scheduler_file: options.SchedulerFile = None,
     local: options.Local = False,
+    checkpoint: options.Checkpoint = None,
+    checkpoint_every: options.CheckpointEvery = None,
+    resume: options.Resume = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Fit, save, and show the summary; see ``HELP``."""
     client = _client(scheduler, scheduler_file, local)
+    checkpoints = recovery(checkpoint, checkpoint_every, resume)
     _check_form(second, key, target, background, alpha)
     model = BCNMF(
         n_components,
@@ -96,7 +107,7 @@ def fit(
         dtype=dtype,
         random_state=random_state,
     )
-    with in_words(verbose) as console:
+    with in_words(verbose) as console, resumable(checkpoint, resume):
         if key is None:
             data = _Data(first, second, {"layer": layer, "mask_var": mask_var, "features": features})
         else:
@@ -106,8 +117,15 @@ def fit(
             _show_plan(console, data, dtype, client)
         with progress(console, max_iter, quiet, describe) as callbacks:
             model.fit(
-                data.target, background=data.background, client=client, out=out, callbacks=callbacks, **data.choices
+                data.target,
+                background=data.background,
+                client=client,
+                out=out,
+                callbacks=[*callbacks, log_times],
+                **data.choices,
+                **checkpoints,
             )
+        show_run(console, model.run_)
         _show_result(console, model, out)
 
 

@@ -58,5 +58,8 @@ def options(
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 an error in words, 2 wrong usage, 70 unexpected, 130 Ctrl-C."""
+    """Run the command line: exit code 0 done, 1 an error in words, 2 wrong usage, 70 unexpected.
+
+    75: stopped, and to be resumed; 130: stopped with Ctrl-C; 143: stopped by SIGTERM.
+    """
     app()

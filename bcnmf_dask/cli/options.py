@@ -13,25 +13,29 @@ from bcnmf_dask.updates.losses import LOSSES
 
 DEFAULTS: dict[str, Any] = {name: parameter.default for name, parameter in inspect.signature(BCNMF).parameters.items()}
 """Of the estimator, which alone decides them."""
+DEFAULT_EVERY: int = inspect.signature(BCNMF.fit).parameters["checkpoint_every"].default
 
-DATA, MODEL, STOPPING, RUNNING, TALKING = (
+DATA, MODEL, STOPPING, RUNNING, RECOVERY, TALKING = (
     "What to read and write",
     "Model",
     "When to stop",
     "Where to run",
+    "Recovery",
     "What to show",
 )
 LOSS_DAMPINGS = ", ".join(f"{loss.default_damping} for {name}" for name, loss in LOSSES.items())
 
 
 def checked(param: typer.CallbackParam, value: Any) -> Any:
-    """Refuse a value out of range before anything is read.
+    """Refuse a value out of range before anything is read; None is an option that was not given.
 
     Raises
     ------
     typer.BadParameter
         With what the estimator would say.
     """
+    if value is None:
+        return None
     name = "seed" if param.name == "random_state" else str(param.name)
     try:
         check_parameter(name, value)
@@ -186,8 +190,43 @@ SchedulerFile = Annotated[
 Local = Annotated[
     bool, typer.Option("--local", help="A cluster of worker processes on this machine.", rich_help_panel=RUNNING)
 ]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Save the fit here while it runs (components, usages, the history of the sweeps), so that it survives "
+        "its process. New or empty; a folder that all workers see, or a URL (s3://...). Ctrl-C and SIGTERM then save "
+        "and end the fit after the sweep with exit code 75, and show the command that resumes it.",
+        rich_help_panel=RECOVERY,
+    ),
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        metavar="SWEEPS",
+        callback=checked,
+        help="Sweeps between two savings: what a crash can cost.",
+        show_default=str(DEFAULT_EVERY),
+        rich_help_panel=RECOVERY,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on from the newest whole checkpoint in DIR, to the same bits as if never stopped; from the "
+        "beginning if there is none. Data and options must be the same; only --max-iter, and where it runs, may "
+        "change.",
+        rich_help_panel=RECOVERY,
+    ),
+]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", help="Show the log, and tracebacks of errors.", rich_help_panel=TALKING)
+    bool,
+    typer.Option(
+        "--verbose",
+        help="Show the log (with the time of each sweep, the dashboard, and shards per worker), and tracebacks.",
+        rich_help_panel=TALKING,
+    ),
 ]
 Quiet = Annotated[
     bool,

@@ -72,7 +72,8 @@ class _Bar(Progress):
     def show(self, record: SweepRecord) -> None:
         """Take the record of one sweep."""
         if self.tasks[0].total is None:
-            self.reset(self._task, total=self._max_iter)  # the time left is that of sweeps, not of reading
+            # The time left is that of sweeps, not of reading, nor of the sweeps before a fit was resumed.
+            self.reset(self._task, total=self._max_iter, completed=record.iteration - 1)
         self.update(
             self._task,
             completed=record.iteration,
@@ -102,25 +103,26 @@ class _Lines:
 
     def __init__(self, console: Console, max_iter: int, describe: Describe) -> None:
         self._console, self._max_iter, self._describe = console, max_iter, describe
-        self._started = time.monotonic()
+        self._first: int | None = None
         self._spoke = -np.inf
 
     def show(self, record: SweepRecord) -> None:
         """Take the record of one sweep."""
         now = time.monotonic()
-        if record.iteration == 1:
-            self._started = now
+        if self._first is None:  # above 1 if the fit was resumed
+            self._first, self._started = record.iteration, now
         if now - self._spoke < LINE_SECONDS:
             return
         self._spoke = now
-        line = f"sweep {record.iteration}/{self._max_iter}: {self._describe(record)}{self._left(record.iteration, now)}"
+        left = self._left(record.iteration - self._first, record.iteration, now)
+        line = f"sweep {record.iteration}/{self._max_iter}: {self._describe(record)}{left}"
         self._console.print(line, soft_wrap=True, markup=False)
 
-    def _left(self, done: int, now: float) -> str:
-        """The time left; the first sweep, slowed by compilation, tells nothing of the others."""
-        if done == 1:
+    def _left(self, timed: int, done: int, now: float) -> str:
+        """The time left; the first sweep here, slowed by compilation, tells nothing of the others."""
+        if not timed:
             return ""
-        seconds = (now - self._started) / (done - 1) * (self._max_iter - done)
+        seconds = (now - self._started) / timed * (self._max_iter - done)
         return f", {_left(seconds)}"
 
 

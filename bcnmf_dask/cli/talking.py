@@ -16,12 +16,14 @@ from rich.table import Table
 from rich.text import Text
 from sklearn.exceptions import ConvergenceWarning
 
-from bcnmf_dask.errors import BCNMFError, CollapseWarning, DataWarning
+from bcnmf_dask.cli.signals import Terminated, sigterm_as_ctrl_c
+from bcnmf_dask.errors import BCNMFError, CheckpointWarning, CollapseWarning, DataWarning, Preempted
 
 logger = logging.getLogger("bcnmf_dask.cli")
 
-END_OF_FIT = (CollapseWarning, ConvergenceWarning)
-FAILED, UNEXPECTED, INTERRUPTED = 1, 70, 130
+SAID_OTHERWISE = (CollapseWarning, ConvergenceWarning, CheckpointWarning)
+"""Warnings that the status of the fit, shown at its end, or a warning in the log says as well."""
+FAILED, UNEXPECTED, PREEMPTED, INTERRUPTED, TERMINATED = 1, 70, 75, 130, 143
 """Exit codes; 2 is wrong usage."""
 
 OPTIONS: Mapping[str, str] = {
@@ -31,14 +33,16 @@ OPTIONS: Mapping[str, str] = {
         name: "--" + name.replace("_", "-")
         for name in (
             *("layer", "mask_var", "features", "out", "key", "n_components", "alpha", "weighting"),
-            *("loss", "solver", "damping", "max_iter", "tol", "dtype"),
+            *("loss", "solver", "damping", "max_iter", "tol", "dtype", "checkpoint", "checkpoint_every"),
         )
     },
 }
 """Options by the names that the messages of the package, written for Python, use."""
+UNMISTAKABLE = [name for name in OPTIONS if "_" in name or name == "tol"]
+"""Names that are no words of English, so that they mean the option wherever they stand."""
 _NAMES = "|".join(OPTIONS)
 _GIVEN = re.compile(rf"(?<![\w./-])({_NAMES})=(?:(['\"])(.*?)\2| ?)")
-_NAMED = re.compile(rf"^({_NAMES})(?=: )|(?<![\w./-])({'|'.join(name for name in OPTIONS if '_' in name)})\b")
+_NAMED = re.compile(rf"^({_NAMES})(?=: )|(?<![\w./-])({'|'.join(name for name in UNMISTAKABLE)})\b")
 
 
 def in_options(message: str) -> str:
@@ -85,33 +89,31 @@ def in_words(verbose: bool) -> Iterator[Console]:
     Raises
     ------
     typer.Exit
-        With the exit code of an error, or of Ctrl-C.
+        With the exit code of an error, of Ctrl-C or SIGTERM, or of a fit that was saved and can be resumed.
     """
     console = to_people()
     with _logged(console, verbose), _warned(console):
         try:
-            yield console
+            with sigterm_as_ctrl_c():
+                yield console
         except (typer.Exit, typer.BadParameter, BrokenPipeError):
             raise  # of the command line library, which has words of its own for them
+        except Preempted as stop:
+            _end(console, "stopped:", in_options(str(stop)), stop, PREEMPTED)
         except BCNMFError as error:
-            say(console, "error:", in_options(str(error)), "bold red")
-            _end(FAILED)
-        except KeyboardInterrupt:
-            say(console, "interrupted:", "stopped with Ctrl-C; no unfinished result is left behind.", "bold red")
-            _end(INTERRUPTED)
+            _end(console, "error:", in_options(str(error)), error, FAILED)
+        except Terminated as stop:
+            _end(console, "terminated:", f"stopped by SIGTERM; {NOTHING_LEFT}", stop, TERMINATED)
+        except KeyboardInterrupt as stop:
+            _end(console, "interrupted:", f"stopped with Ctrl-C; {NOTHING_LEFT}", stop, INTERRUPTED)
         except MemoryError as error:
-            say(
-                console,
-                "error:",
-                f"the memory of this machine was not enough ({error or 'MemoryError'}). {LESS}",
-                "bold red",
-            )
-            _end(FAILED)
+            message = f"the memory of this machine was not enough ({error or 'MemoryError'}). {LESS}"
+            _end(console, "error:", message, error, FAILED)
         except Exception as error:  # the last place where a bug can still be told in words
-            say(console, "unexpected error:", f"{type(error).__name__}: {error}\n{REPORT}", "bold red")
-            _end(UNEXPECTED)
+            _end(console, "unexpected error:", f"{type(error).__name__}: {error}\n{REPORT}", error, UNEXPECTED)
 
 
+NOTHING_LEFT = "no unfinished result is left behind."
 LESS = "Use --dtype float32, fewer features (--mask-var), or more machines (--scheduler)."
 REPORT = (
     "This is not your fault. Please report it to the authors of bcnmf-dask, with what --verbose says when you "
@@ -119,7 +121,10 @@ REPORT = (
 )
 
 
-def _end(code: int) -> None:
+def _end(console: Console, label: str, message: str, error: BaseException, code: int) -> None:
+    say(console, label, message, "bold red")
+    for note in getattr(error, "__notes__", ()):
+        console.print(Text(note), soft_wrap=True)  # commands are copied, so no line is broken
     logger.info("Where it happened:", exc_info=True)
     raise typer.Exit(code) from None
 
@@ -133,7 +138,11 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
-        say(self._console, f"{record.levelname.lower()}:", self.format(record), "dim")
+        message = self.format(record)
+        if record.levelno >= logging.WARNING:
+            say(self._console, "warning:", in_options(message), "bold yellow")
+        else:
+            say(self._console, "info:", message, "dim")
 
 
 @contextmanager
@@ -156,7 +165,7 @@ def _warned(console: Console) -> Iterator[None]:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, DataWarning):
             say(console, "warning:", in_options(str(message)), "bold yellow")
-        elif not issubclass(category, END_OF_FIT):  # the status of the fit, shown at its end, says the same
+        elif not issubclass(category, SAID_OTHERWISE):
             logger.info("%s: %s", category.__name__, message)
 
     with warnings.catch_warnings():

@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.handles import reading
-from bcnmf_dask.data.stored import open_group
+from bcnmf_dask.data.stored import Stamp, open_group, stamp_of
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 
@@ -32,6 +32,9 @@ class Annotation(Protocol):
 
     def names(self, start: int, stop: int) -> Names:
         """Names ``start:stop`` as an object array of str."""
+
+    def index(self) -> "Annotation":
+        """The names alone, which no later change of the columns or of the AnnData they came from can reach."""
 
     def columns(self) -> list[str]:
         """The columns there are."""
@@ -55,6 +58,10 @@ class FrameAnnotation:
         """See :meth:`Annotation.names`."""
         return as_names(self.frame.index[start:stop])
 
+    def index(self) -> Annotation:
+        """See :meth:`Annotation.index`."""
+        return FrameAnnotation(pd.DataFrame(index=self.frame.index))
+
     def columns(self) -> list[str]:
         """See :meth:`Annotation.columns`."""
         return [str(column) for column in self.frame.columns]
@@ -73,10 +80,13 @@ class StoredAnnotation:
     path : str
         Absolute.
     element : {"obs", "var"}
+    stamp : Stamp
+        Of its names as they were at first: those of a store that took its place belong to other rows.
     """
 
     path: str
     element: str
+    stamp: Stamp
 
     named = True
 
@@ -84,7 +94,16 @@ class StoredAnnotation:
         """See :meth:`Annotation.names`."""
         with reading(self.path):
             frame = self._open()
+            if _stamp(self.path, self.element, frame) != self.stamp:
+                raise InputError(
+                    f"{self.path!r} has changed since it was first opened: its {self.element} may name others now. "
+                    "Leave a store alone while it is in use."
+                )
             return as_names(_strings(frame[frame.attrs["_index"]])[start:stop])
+
+    def index(self) -> Annotation:
+        """See :meth:`Annotation.index`: it holds nothing else."""
+        return self
 
     def columns(self) -> list[str]:
         """See :meth:`Annotation.columns`."""
@@ -105,11 +124,15 @@ def stored_annotation(path: str, element: str) -> Annotation:
     with reading(path):
         frame = open_group(path)[element]
         if frame.attrs.get("encoding-version") == "0.2.0":
-            return StoredAnnotation(path, element)
+            return StoredAnnotation(path, element, _stamp(path, element, frame))
         if not isinstance(frame, h5py.Dataset):
             return FrameAnnotation(anndata.io.read_elem(frame))
         # Before AnnData 0.7 it was one compound array, which only read_h5ad knows how to translate.
         return FrameAnnotation(getattr(anndata.read_h5ad(path, backed="r"), element))
+
+
+def _stamp(path: str, element: str, frame: Any) -> Stamp:
+    return stamp_of(path, f"{element}/{frame.attrs['_index']}")
 
 
 def _strings(index: Any) -> Any:

@@ -76,6 +76,50 @@ def align(target: Features, background: Features, matching: Matching) -> tuple[C
     return columns[kept], other_columns[kept]
 
 
+def fitted_columns(rows: Features, names: Names | None, n_features: int) -> Columns:
+    """Columns of new rows that hold the features of a fit, in its order.
+
+    Parameters
+    ----------
+    rows : Features
+        By name there may be more than were fitted; where one side has no names, as many in the same order.
+    names : object array of str or None
+        Of the fitted features, if they have any.
+    n_features : int
+        How many were fitted.
+
+    Returns
+    -------
+    int64 array (n_features,)
+
+    Raises
+    ------
+    InputError
+        If any is missing.
+    """
+    columns: Columns = np.flatnonzero(rows.selected(np.arange(rows.width)))
+    if names is not None and rows.names is not None:
+        return _named_columns(columns, rows.names, names)
+    if len(columns) != n_features:
+        raise InputError(
+            f"{len(columns)} features came, the fit had {n_features}, and not both have names to match them by. Give "
+            "rows with the same features in the same order."
+        )
+    return columns
+
+
+def _named_columns(columns: Columns, names: Names, wanted: Names) -> Columns:
+    place = dict(zip(names[columns], columns, strict=True))
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of the {len(wanted)} features of the fit are missing ({shortened(missing)}); expected all "
+            "of them, in any order, among any others. Give rows that have them, with names of the same kind, for "
+            "example gene symbols."
+        )
+    return np.array([place[name] for name in wanted], dtype=np.int64)
+
+
 def or_none(columns: Columns, width: int) -> Columns | None:
     """``columns``, or None where they are all of ``width`` as they come, so that nothing need be copied."""
     return None if np.array_equal(columns, np.arange(width)) else columns

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows, is_sparse, stored_values
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.kernels.csr import sum_of_squares
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -51,6 +52,10 @@ class Findings:
         Rows without a positive value.
     seen : bool array (n_features,)
         Features with a positive value in any row.
+    largest : float
+        The largest value; 0 if there is none above.
+    squares : float
+        Sum of the squares of all values.
     """
 
     negative: Faults
@@ -58,11 +63,13 @@ class Findings:
     fractional: int
     zero_rows: Mapping[Role, int]
     seen: NDArray[np.bool_]
+    largest: float
+    squares: float
 
     @classmethod
     def none(cls, n_features: int) -> "Findings":
         """Nothing seen yet: the identity of `merge`."""
-        return cls(Faults(0, None), Faults(0, None), 0, {}, np.zeros(n_features, dtype=bool))
+        return cls(Faults(0, None), Faults(0, None), 0, {}, np.zeros(n_features, dtype=bool), 0.0, 0.0)
 
     def merge(self, other: "Findings") -> "Findings":
         """Both together."""
@@ -73,6 +80,8 @@ class Findings:
             self.fractional + other.fractional,
             {role: self.zero_rows.get(role, 0) + other.zero_rows.get(role, 0) for role in sorted(roles)},
             self.seen | other.seen,
+            max(self.largest, other.largest),
+            self.squares + other.squares,
         )
 
 
@@ -96,6 +105,8 @@ def inspect(rows: Rows, role: Role, first_row: int) -> Findings:
         int(np.count_nonzero(finite & ~whole)),
         {role: int(np.count_nonzero(~filled))},
         seen,
+        float(values.max(initial=0.0)),
+        sum_of_squares(values.ravel()),
     )
 
 
@@ -140,4 +151,4 @@ def _located(faults: Faults, what: str, inputs: Inputs) -> str:
     if inputs.features is not None:
         feature += f" ({inputs.features[place.feature]!r})"
     values = "1 value is" if faults.count == 1 else f"{faults.count} values are"
-    return f"{place.role}: {values} {what}, the first at {row}, {feature}."
+    return f"{inputs.called[place.role]}: {values} {what}, the first at {row}, {feature}."

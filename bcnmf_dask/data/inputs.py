@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bcnmf_dask.data.annotations import Names, RowNames
-from bcnmf_dask.data.features import Columns, Features, Matching, align, check_matching, features_of, or_none
+from bcnmf_dask.data.features import (
+    Columns,
+    Features,
+    Matching,
+    align,
+    check_matching,
+    features_of,
+    fitted_columns,
+    or_none,
+)
 from bcnmf_dask.data.kinds import open_table
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, Wrap
@@ -20,7 +29,7 @@ class Store:
 
     Attributes
     ----------
-    name : {"target", "background", "store"}
+    name : {"target", "background", "store", "rows"}
         What messages call it.
     source : Source
     masks : mapping of role to bool array (rows,) or None
@@ -55,6 +64,12 @@ class Inputs:
         Whether the workers write the usages to a store (path or Dask in).
     layer_note : str
         A sentence: where the raw counts of this input may be.
+    layer : str or None
+        The layer of the target that is used; None for ``X``, and for what has no layers.
+    has_layers : bool
+        Whether the target is an AnnData.
+    called : mapping of role to str
+        What messages call each role.
     """
 
     stores: tuple[Store, ...]
@@ -65,6 +80,9 @@ class Inputs:
     wraps: Mapping[Role, Wrap]
     lazy: bool
     layer_note: str
+    layer: str | None
+    has_layers: bool
+    called: Mapping[Role, str]
 
 
 def read_inputs(
@@ -102,15 +120,52 @@ def read_inputs(
     parts: dict[Role, Labelled] = {"target": _part("target", target, layer, mask_var)}
     if background is not None:
         parts["background"] = _part("background", background, layer, None)
+    _refuse_needless(layer, parts)
+    sides = {role: _features(role, part) for role, part in parts.items()}
+    columns = align(sides["target"], sides.get("background", sides["target"]), features)
+    names = [side.names[taken] for side, taken in zip(sides.values(), columns, strict=False) if side.names is not None]
+    return _assemble(
+        parts, dict(zip(parts, columns, strict=False)), names[0] if names else None, {role: role for role in parts}
+    )
+
+
+def read_rows(rows: Any, *, features: Names | None, n_features: int, layer: str | None = None) -> Inputs:
+    """Read the outline of new rows for the components of a fit: its features, in its order, in the role of target.
+
+    Parameters
+    ----------
+    rows : as ``target`` of `read_inputs`
+    features : object array of str (n_features,) or None
+        Names of the fitted features, if they have any.
+    n_features : int
+        How many were fitted.
+    layer : str, optional
+        The layer of an AnnData to use instead of ``X``.
+
+    Raises
+    ------
+    InputError
+        If the rows cannot be used, or lack a fitted feature.
+    """
+    part = _part("rows", rows, layer, None)
+    _refuse_needless(layer, {"target": part})
+    side = _features("rows", part)
+    with about("rows"):
+        columns = fitted_columns(side, features, n_features)
+    return _assemble(
+        {"target": part}, {"target": columns}, None if side.names is None else side.names[columns], {"target": "rows"}
+    )
+
+
+def _refuse_needless(layer: str | None, parts: Mapping[Role, Labelled]) -> None:
     if layer is not None and all(part.table.layers is None for part in parts.values()):
         raise InputError(
             f"layer={layer!r} was given, but no input is an AnnData and nothing else has layers. Leave it out."
         )
-    return _assemble(parts, features)
 
 
-def _part(role: Role, value: Any, layer: str | None, mask_var: FeatureMask | None) -> Labelled:
-    with about(role):
+def _part(argument: str, value: Any, layer: str | None, mask_var: FeatureMask | None) -> Labelled:
+    with about(argument):
         if not isinstance(value, Labelled):
             table = open_table(value, layer)
             return Labelled(table, None, table.feature_mask(mask_var))
@@ -119,32 +174,39 @@ def _part(role: Role, value: Any, layer: str | None, mask_var: FeatureMask | Non
         return value
 
 
-def _assemble(parts: Mapping[Role, Labelled], matching: Matching) -> Inputs:
+def _assemble(
+    parts: Mapping[Role, Labelled], columns: Mapping[Role, Columns], names: Names | None, called: Mapping[Role, str]
+) -> Inputs:
     target = parts["target"].table
-    sides = {role: _features(role, part) for role, part in parts.items()}
-    columns = dict(zip(sides, align(sides["target"], sides.get("background", sides["target"]), matching), strict=False))
-    names = [side.names[columns[role]] for role, side in sides.items() if side.names is not None]
+    taken = {role: or_none(columns[role], part.table.source.shape[1]) for role, part in parts.items()}
     return Inputs(
-        stores=_stores(parts, {role: or_none(columns[role], side.width) for role, side in sides.items()}),
-        features=names[0] if names else None,
+        stores=_stores(parts, taken, called),
+        features=names,
         n_features=len(columns["target"]),
         n_rows={role: part.n_rows for role, part in parts.items()},
         row_names={role: part.row_names() for role, part in parts.items()},
         wraps={role: part.table.wrap(part.rows) for role, part in parts.items()},
         lazy=any(part.table.lazy for part in parts.values()),
         layer_note=target.layer_note,
+        layer=target.layer,
+        has_layers=target.layers is not None,
+        called=called,
     )
 
 
-def _features(role: Role, part: Labelled) -> Features:
-    with about(role):
+def _features(argument: str, part: Labelled) -> Features:
+    with about(argument):
         return features_of(part.table, part.features)
 
 
-def _stores(parts: Mapping[Role, Labelled], columns: Mapping[Role, Columns | None]) -> tuple[Store, ...]:
+def _stores(
+    parts: Mapping[Role, Labelled], columns: Mapping[Role, Columns | None], called: Mapping[Role, str]
+) -> tuple[Store, ...]:
     """One store where both roles are rows of the same table, else one for each role."""
     tables = {id(part.table) for part in parts.values()}
     if len(parts) == 2 and len(tables) == 1:
         masks = {role: part.rows for role, part in parts.items()}
         return (Store("store", parts["target"].table.source, masks, columns["target"]),)
-    return tuple(Store(role, part.table.source, {role: part.rows}, columns[role]) for role, part in parts.items())
+    return tuple(
+        Store(called[role], part.table.source, {role: part.rows}, columns[role]) for role, part in parts.items()
+    )

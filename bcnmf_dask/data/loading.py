@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows, csr_of, is_sparse, slice_rows
 from bcnmf_dask.data.findings import Findings, inspect
 from bcnmf_dask.data.inputs import Store
+from bcnmf_dask.data.matrices import as_declared
 from bcnmf_dask.data.shards import Shard
+from bcnmf_dask.data.sources import stack
+from bcnmf_dask.data.wording import about
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -28,12 +31,18 @@ class ShardOrder:
         Columns of the source to take, in this order; None is all.
     dtype : str
         ``"float32"`` or ``"float64"``.
+    name : str
+        What messages call the store.
+    width : int
+        Features of the source.
     """
 
     shard: Shard
     masks: Mapping[Role, NDArray[np.bool_] | None]
     columns: NDArray[np.int64] | None
     dtype: str
+    name: str
+    width: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def order_shard(store: Store, shard: Shard, dtype: str) -> ShardOrder:
         for role, mask in store.masks.items()
         if role in shard.role_rows
     }
-    return ShardOrder(shard, masks, store.columns, dtype)
+    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1])
 
 
 def load_blocks(order: ShardOrder, chunks: Sequence[Any]) -> tuple[list[Block], Findings]:
@@ -79,7 +88,14 @@ def load_blocks(order: ShardOrder, chunks: Sequence[Any]) -> tuple[list[Block], 
     list of Block
     Findings
         What was seen; negative and non-finite values are counted, not refused, here.
+
+    Raises
+    ------
+    InputError
+        Naming the store, if the chunks are not the rows that it declares.
     """
+    with about(order.name):
+        chunks = as_declared(chunks, (order.shard.stop - order.shard.start, order.width))
     with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite, and is refused in words
         rows = _canonical(chunks, order.columns, np.dtype(order.dtype))
     blocks = list(_cut(order, rows))
@@ -90,12 +106,11 @@ def load_blocks(order: ShardOrder, chunks: Sequence[Any]) -> tuple[list[Block], 
     return blocks, findings
 
 
-def _canonical(chunks: Sequence[Any], columns: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> Rows:
-    if sp.issparse(chunks[0]):
-        rows = chunks[0] if len(chunks) == 1 else sp.vstack(chunks, format="csr")
+def _canonical(chunks: Sequence[Rows], columns: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> Rows:
+    rows = stack(chunks)
+    if is_sparse(rows):
         return _canonical_csr(rows if columns is None else rows[:, columns], dtype)
-    dense = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-    return np.require(dense if columns is None else dense[:, columns], dtype, ["C", "A"])
+    return np.require(rows if columns is None else rows[:, columns], dtype, ["C", "A"])
 
 
 def _canonical_csr(rows: sp.csr_array, dtype: np.dtype[Any]) -> sp.csr_array:

@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
-from bcnmf_dask.backend import Rows
+from bcnmf_dask.backend import Rows, csr_of, is_sparse
 from bcnmf_dask.errors import InputError
 
 
@@ -23,10 +23,43 @@ def as_rows(block: Any) -> Rows:
         raise InputError("got a masked array; expected a value everywhere. Fill it first, for example with .filled(0).")
     refuse_other_sparse(block)
     if sp.issparse(block):
-        return csr_from(block.data, block.indices, block.indptr, block.shape)
+        checked = csr_from(block.data, block.indices, block.indptr, block.shape)
+        # SciPy has copied parts that are under half of their base: keep those that came, in the types it chose.
+        values = block.data.astype(checked.dtype, copy=False)
+        indices = block.indices.astype(checked.indices.dtype, copy=False)
+        return csr_of(values, indices, block.indptr.astype(checked.indptr.dtype, copy=False), block.shape[1])
     if not isinstance(block, np.ndarray):
         raise InputError(f"got values held as {type(block).__name__}; expected NumPy arrays or SciPy CSR matrices.")
     return np.asarray(block)
+
+
+def as_declared(chunks: Sequence[Any], shape: tuple[int, int]) -> list[Rows]:
+    """Chunks as they were computed, now as rows, if together they are of the ``shape`` that was declared.
+
+    Only a Dask array can declare what its chunks then do not hold.
+
+    Raises
+    ------
+    InputError
+        For chunks that are no rows (see `as_rows`), of several kinds, or of other sizes.
+    """
+    blocks = [as_rows(chunk) for chunk in chunks]
+    for block in blocks:
+        check_kind(block.shape, block.dtype)
+    if len({is_sparse(block) for block in blocks}) > 1:
+        raise InputError(
+            "got a Dask array with both dense and sparse chunks; expected one kind. Convert them all, for example "
+            "with .map_blocks(scipy.sparse.csr_array)."
+        )
+    widths = sorted({block.shape[1] for block in blocks})
+    n_rows = sum(block.shape[0] for block in blocks)
+    if (n_rows, widths) != (shape[0], [shape[1]]):
+        raise InputError(
+            f"got a Dask array whose chunks hold {n_rows} rows of {' and '.join(map(str, widths))} features where it "
+            f"declares {shape[0]} rows of {shape[1]}; expected chunks of the declared sizes. Call "
+            ".compute_chunk_sizes() on it, or give the right chunks= where it is made (map_blocks, from_delayed)."
+        )
+    return blocks
 
 
 def csr_from(data: Any, indices: Any, indptr: Any, shape: Sequence[int]) -> sp.csr_array:
@@ -47,8 +80,8 @@ def csr_from(data: Any, indices: Any, indptr: Any, shape: Sequence[int]) -> sp.c
     return rows
 
 
-def check_matrix(shape: Sequence[int], dtype: Any) -> None:
-    """Refuse what is not a non-empty matrix of real numbers (or of True and False).
+def check_kind(shape: Sequence[int], dtype: Any) -> None:
+    """Refuse what is not a matrix of real numbers (or of True and False).
 
     Raises
     ------
@@ -64,6 +97,16 @@ def check_matrix(shape: Sequence[int], dtype: Any) -> None:
             f"got values of type {dtype}; expected numbers (integers, real numbers, or True/False). "
             "Leave out columns that hold text, and convert the rest, for example with .astype('float32')."
         )
+
+
+def check_matrix(shape: Sequence[int], dtype: Any) -> None:
+    """Refuse what is not a non-empty matrix of real numbers (or of True and False).
+
+    Raises
+    ------
+    InputError
+    """
+    check_kind(shape, dtype)
     if 0 in shape:
         raise InputError(
             f"got an empty matrix with {shape[0]} row(s) and {shape[1]} feature(s); expected at least one of "

@@ -86,7 +86,7 @@ def from_anndata(adata: AnnData, layer: str | None) -> Table:
     if values is None:
         raise no_values(layer, layers)
     source = _array_source(values)
-    return Table(source, obs, var, layers, lazy=isinstance(source, DaskSource))
+    return Table(source, obs, var, layers, layer, lazy=isinstance(source, DaskSource))
 
 
 def from_anndata_path(path: PathLike, layer: str | None) -> Table:
@@ -106,7 +106,7 @@ def from_anndata_path(path: PathLike, layer: str | None) -> Table:
         raise no_values(layer, layers)
     source = AnnDataSource(path, f"layers/{layer}" if layer else "X")
     obs, var = (stored_annotation(source.path, element) for element in ("obs", "var"))
-    return Table(source, obs, var, layers, lazy=True)
+    return Table(source, obs, var, layers, layer, lazy=True)
 
 
 def from_npy(path: PathLike) -> Table:

@@ -4,7 +4,7 @@ Both are a function of the data alone, never of the cluster, so that the leaves 
 them the bits of a result, do not depend on where a fit runs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,8 +149,3 @@ def _role_rows(
         if count:
             yield role, (next_row[role], next_row[role] + count)
             next_row[role] += count
-
-
-def roles_of(shards: Sequence[Shard]) -> set[Role]:
-    """Roles that any of these shards serves."""
-    return {role for shard in shards for role in shard.role_rows}

@@ -16,7 +16,8 @@ from dask.delayed import Delayed
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, is_sparse, slice_rows
-from bcnmf_dask.data.matrices import as_rows, check_chunks, check_matrix, refuse_other_sparse
+from bcnmf_dask.data.matrices import as_declared, check_chunks, check_matrix, refuse_other_sparse
+from bcnmf_dask.errors import InputError
 
 Cuts = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows where reading may cheaply start or stop, and the number of stored values before each."""
@@ -147,12 +148,33 @@ class DaskSource:
         return self._chunks[first:last]
 
     def read(self, start: int, stop: int) -> Rows:
-        """Rows ``start:stop``, computed by threads of this process from the chunks they touch."""
+        """Rows ``start:stop``, computed by threads of this process from the chunks they touch.
+
+        Raises
+        ------
+        InputError
+            If the chunks are not what the array declares, or lie on a cluster.
+        """
+        self._refuse_remote()
         first = min(int(np.searchsorted(self._bounds, start, side="right")), len(self._chunks)) - 1
         last = max(int(np.searchsorted(self._bounds, stop, side="left")), first + 1)
-        blocks = compute(*self._chunks[first:last], scheduler="threads")
+        computed = compute(*self._chunks[first:last], scheduler="threads")
         offset = int(self._bounds[first])
-        return slice_rows(stack([as_rows(block) for block in blocks]), start - offset, stop - offset)
+        blocks = as_declared(computed, (int(self._bounds[last]) - offset, self.shape[1]))
+        return slice_rows(stack(blocks), start - offset, stop - offset)
+
+    def _refuse_remote(self) -> None:
+        if self._remote:
+            raise InputError(
+                "got a persisted Dask array, which lies on a cluster; this process cannot compute it. Give "
+                "client=<the client of that cluster>, or bring it here first with .compute()."
+            )
+
+    @cached_property
+    def _remote(self) -> bool:
+        """Whether any chunk is made from what a cluster holds."""
+        # By name: only the engine may know Dask's clusters.
+        return any(type(task).__name__ == "Future" for task in dict(self.array.__dask_graph__()).values())
 
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:

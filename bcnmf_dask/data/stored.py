@@ -5,6 +5,7 @@ store on the first read. All sources of one process over the same store share on
 the last of them, so that a finished fit does not keep a user from writing the file again.
 """
 
+import math
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -25,6 +26,10 @@ from bcnmf_dask.errors import InputError
 
 _shared: WeakValueDictionary[tuple[Any, ...], StoredRows] = WeakValueDictionary()
 _shared_lock = Lock()
+
+
+Stamp = tuple[int, int]
+"""Of a file or folder: its inode, and when it was last written."""
 
 
 class PathSource(ABC):
@@ -96,10 +101,7 @@ class PathSource(ABC):
 
     def _share(self) -> StoredRows:
         """The handle this process has on the store as it is now, opened if there is none."""
-        # The parts of a Zarr store are folders of their own; of any other file we see only the whole.
-        part = Path(self.path, self.element)
-        stat = (part if part.exists() else Path(self.path)).stat()
-        key = (type(self), self.path, self.element, stat.st_ino, stat.st_mtime_ns)
+        key = (type(self), self.path, self.element, *stamp_of(self.path, self.element))
         with _shared_lock:
             rows = _shared.get(key)
             if rows is None:
@@ -122,7 +124,36 @@ class ZarrArraySource(PathSource):
 
 
 class AnnDataSource(PathSource):
-    """``X`` or ``layers/<name>`` of an AnnData in a Zarr store or an ``.h5ad`` file, dense or CSR."""
+    """``X`` or ``layers/<name>`` of an AnnData in a Zarr store or an ``.h5ad`` file, dense or CSR.
+
+    Raises
+    ------
+    InputError
+        Also if a CSR matrix in a Zarr store has lost chunks.
+    """
+
+    def __init__(self, location: str | os.PathLike[str], element: str) -> None:
+        super().__init__(location, element)
+        with reading(self.location):
+            rows = self._rows()
+            if isinstance(rows, CsrRows) and isinstance(rows.data, zarr.Array):
+                self._refuse_lost_chunks(rows)
+
+    def _refuse_lost_chunks(self, rows: CsrRows) -> None:
+        """A lost chunk reads as zeros, and so does one of zeros that was never written.
+
+        Chunks of dense values, and of the pointers of empty rows, are often zeros; lost pointers contradict the rest.
+        """
+        richest = np.diff(rows.indptr).max(initial=0)
+        # Column numbers may well be all zero where each row stores one value.
+        for part in ("data", "indices") if richest > 1 else ("data",):
+            lost = _missing_chunks(getattr(rows, part))
+            if lost:
+                raise InputError(
+                    f"{self.location!r} is truncated: {lost} chunk(s) of '{self.element}/{part}' are missing. Copy the "
+                    "store again, or write it again. If it was whole, it holds chunks of stored zeros: call "
+                    ".eliminate_zeros() on the matrix before it is written."
+                )
 
     def _open(self) -> StoredRows:
         element = open_group(self.path)[self.element]
@@ -137,6 +168,22 @@ class AnnDataSource(PathSource):
             )
         indptr = element["indptr"][...].astype(np.int64)
         return CsrRows(element["data"], element["indices"], indptr, matrix.shape)
+
+
+def _missing_chunks(array: "zarr.Array[Any]") -> int:
+    """Files of a Zarr array that are not there; what is stored together in a shard is one."""
+    file_shape = array.shards or array.chunks
+    n_files = math.prod(-(-length // size) for length, size in zip(array.shape, file_shape, strict=True))
+    # Zarr counts as many chunks for each file as fit in a shard.
+    return n_files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(file_shape)
+
+
+def stamp_of(path: str, element: str) -> Stamp:
+    """What tells ``element`` of the store at ``path`` from one that takes its place."""
+    # The parts of a Zarr store are folders of their own; of any other file we see only the whole.
+    part = Path(path, element)
+    stat = (part if part.exists() else Path(path)).stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def open_group(path: str) -> Any:

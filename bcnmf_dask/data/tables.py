@@ -61,6 +61,8 @@ class Table:
         Of rows and of features.
     layers : tuple of str or None
         Names of the layers of an AnnData; None for a kind that has none.
+    layer : str or None
+        The layer that ``source`` reads; None for ``X``.
     lazy : bool
         Whether usages are written to a store by the workers (Dask or path in) rather than returned as NumPy.
     into : IntoDataArray or None
@@ -71,6 +73,7 @@ class Table:
     obs: Annotation = field(repr=False)
     var: Annotation = field(repr=False)
     layers: tuple[str, ...] | None = None
+    layer: str | None = None
     lazy: bool = False
     into: IntoDataArray | None = None
 
@@ -139,7 +142,7 @@ class Labelled:
         if not self.table.obs.named:
             return None
         rows = None if self.rows is None else np.flatnonzero(self.rows)
-        return RowNames(self.table.obs, rows, self.n_rows)
+        return RowNames(self.table.obs.index(), rows, self.n_rows)
 
     def __repr__(self) -> str:
         where = self.table.source.location or "data in memory"

@@ -1,9 +1,10 @@
 """What the fitting loop asks of an engine, and the messages that pass between them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import owned
@@ -13,6 +14,9 @@ from bcnmf_dask.updates.statistics import Role
 
 Starts = Mapping[Role, NDArray[Any]]
 """Start usages given by the caller, (rows of the role, n_components) each."""
+
+Checksums = Mapping[str, int]
+"""CRC-32 of usages by ``"role:first row"``, one for each piece that a shard holds."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,106 @@ class Order:
         """The same with aligned arrays of its own, as needed after a journey."""
         return replace(self, basis=owned(self.basis), scales=owned(self.scales))
 
+    def unscaled(self) -> "Order":
+        """The same for the usages as they are, not yet matched to the basis."""
+        return replace(self, scales=np.ones_like(self.scales))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return int(self.basis.nbytes + self.scales.nbytes)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Unscaled usages of one fit in a store.
+
+    Attributes
+    ----------
+    location : str
+        The Zarr group that `Engine.write_usages` wrote into.
+    stamp : int
+        Sweeps they have seen.
+    checksums : Checksums
+    """
+
+    location: str
+    stamp: int
+    checksums: Checksums
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the usages of a fit on any shard come about: a start, and the sweeps since.
+
+    They depend on nothing else, so a shard that was lost is made again, to the bit, from its rows and this.
+
+    Attributes
+    ----------
+    spec : FitSpec
+    given : mapping of shard index to Starts
+        Start usages the caller gave; those missing are drawn.
+    saved : Saved or None
+        Usages to start from instead.
+    orders : tuple of Order
+        The sweeps since, in their order.
+    """
+
+    spec: FitSpec
+    given: Mapping[int, Starts] = field(default_factory=dict)
+    saved: Saved | None = None
+    orders: tuple[Order, ...] = ()
+
+    @property
+    def stamp(self) -> int:
+        """Sweeps that usages made by it have seen."""
+        return (self.saved.stamp if self.saved else 0) + len(self.orders)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the bases it keeps."""
+        return sum(order.nbytes for order in self.orders)
+
+    def owned(self) -> "Recipe":
+        """The same with aligned bases of its own, as needed after a journey."""
+        return replace(self, orders=tuple(order.owned() for order in self.orders))
+
+    def of(self, shards: Iterable[int]) -> "Recipe":
+        """All that these shards need of it."""
+        return replace(self, given={index: self.given[index] for index in shards if index in self.given})
+
+    def after(self, order: Order) -> "Recipe":
+        """The recipe one sweep later; the same if that sweep is in it already."""
+        if order.stamp < self.stamp:
+            return self
+        return replace(self, orders=(*self.orders, order))
+
+    def since(self, saved: Saved) -> "Recipe":
+        """The recipe that starts from saved usages."""
+        skip = saved.stamp - (self.stamp - len(self.orders))
+        return Recipe(self.spec, saved=saved, orders=self.orders[skip:])
+
+
+class Times(NamedTuple):
+    """Where the wall time of a sweep went, in seconds.
+
+    Attributes
+    ----------
+    compute : float
+        On the slowest worker: visiting its blocks.
+    read : float
+        Of that, waiting for rows to be read; 0 where rows are resident.
+    merge : float
+        Summing the statistics of workers, on workers.
+    scheduler : float
+        What is left: messages, waiting, and the repair of losses.
+    """
+
+    compute: float
+    read: float
+    merge: float
+    scheduler: float
+
 
 class Engine(Protocol):
     """Where rows live and sweeps run. Rows are visited for a list of fits; a single fit is a list of one."""
@@ -71,11 +175,31 @@ class Engine(Protocol):
         """Bring every shard where it will be computed, and look at every value."""
         ...
 
-    def start(self, spec: FitSpec, starts: Starts) -> None:
-        """Give a fit its start usages, at stamp 0: those in ``starts``, the others drawn."""
+    def fingerprint(self) -> str:
+        """A digest of roles and values of all rows, the same for any engine and number of workers."""
         ...
 
-    def sweep(self, orders: Sequence[Order]) -> list[Record]:
+    def check_writable(self, location: str) -> None:
+        """See that whoever will write usages can do so in the folder ``location``.
+
+        Raises
+        ------
+        InputError
+            With host and path, if one cannot.
+        """
+        ...
+
+    def start(self, spec: FitSpec, starts: Starts, saved: Saved | None = None) -> None:
+        """Give a fit its usages: those saved, or at stamp 0 those in ``starts`` and the others drawn.
+
+        Raises
+        ------
+        CheckpointError
+            If saved usages cannot be read or do not match their checksums.
+        """
+        ...
+
+    def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """Step the usages of every fit from ``order.stamp`` to the next, and return its summed `Statistics`."""
         ...
 
@@ -87,12 +211,16 @@ class Engine(Protocol):
         """The scaled usages of a role, (rows of the role, n_components), in this process."""
         ...
 
-    def write_usages(self, order: Order, role: Role, location: str) -> None:
-        """Write the scaled usages of a role into the array that `results.factors.create_usages` made."""
+    def write_usages(self, order: Order, location: str) -> Checksums:
+        """Write the scaled usages of all roles into the Zarr group at ``location``, and return their checksums."""
+        ...
+
+    def rely_on(self, key: str, saved: Saved) -> None:
+        """Saved usages of a fit that will stay: what is lost later may be made again from them."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able facts for the record of the run: engine, shards per worker."""
+        """JSON-able facts for the record of the run: engine, shards per worker, what was replayed."""
         ...
 
     def close(self) -> None:

@@ -1,14 +1,19 @@
 """From what a user gives as ``client`` to the engine that will run the fit."""
 
+import json
 import logging
 import multiprocessing
+import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, LocalCluster, default_client
+from distributed.comm.addressing import parse_address, parse_host_port
 
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
@@ -18,6 +23,8 @@ from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.errors import ClusterError, InputError
+
+logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 30.0
 """Seconds a scheduler has to answer."""
@@ -42,6 +49,8 @@ def open_engine(client: Any, inputs: Inputs, plan: ShardPlan, dtype: str) -> Ite
         If the scheduler does not answer.
     """
     with _open_client(client, inputs) as connected:
+        if connected is not None:
+            logger.info("Dashboard of the cluster: %s", _dashboard(connected))
         engine: Engine = (
             LocalEngine(inputs, plan, dtype) if connected is None else ClusterEngine(connected, inputs, plan, dtype)
         )
@@ -65,8 +74,8 @@ def _open_client(client: Any, inputs: Inputs) -> Iterator[Client | None]:
         case "local":
             with local_cluster() as started, Client(started, set_as_default=False) as connected:
                 yield connected
-        case str():
-            with _connect(client) as connected:
+        case str() | os.PathLike():
+            with _connect(os.fspath(client)) as connected:
                 yield connected
         case _:
             raise InputError(
@@ -74,6 +83,13 @@ def _open_client(client: Any, inputs: Inputs) -> Iterator[Client | None]:
                 'the path of a scheduler file (.json), "local" for a cluster on this machine, False for this '
                 "process, or None."
             )
+
+
+def _dashboard(client: Client) -> str:
+    try:
+        return client.dashboard_link or "none"
+    except LookupError:  # a scheduler may run without one
+        return "none"
 
 
 def _current_client() -> Client | None:
@@ -86,14 +102,15 @@ def _current_client() -> Client | None:
 
 def _connect(where: str) -> Client:
     try:
-        if where.endswith(".json"):
-            return Client(scheduler_file=where, timeout=CONNECT_TIMEOUT, set_as_default=False)
-        return Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+        address = json.loads(Path(where).read_text())["address"] if where.endswith(".json") else where
+        protocol, place = parse_address(address)
+        if protocol in ("tcp", "tls"):  # a Client that cannot connect would linger and hold up the end of the process
+            socket.create_connection(parse_host_port(place), CONNECT_TIMEOUT).close()
+        return Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, KeyError) as error:
         raise ClusterError(
-            f"client: no scheduler answered at {where!r} within {CONNECT_TIMEOUT:.0f} s ({error}). Expected the "
-            "address of a running `dask scheduler` (tcp://host:8786) or its scheduler file: check that it runs and "
-            "can be reached."
+            f"client: no scheduler answered at {where!r} ({error}). Expected the address of a running `dask scheduler` "
+            "(tcp://host:8786) or its scheduler file: check that it runs and can be reached."
         ) from error
 
 

@@ -1,9 +1,15 @@
-"""The engine of a Dask cluster: rows and usages stay on the workers, one pinned call per worker and sweep."""
+"""The engine of a Dask cluster: rows and usages stay on the workers, one pinned call per worker and sweep.
 
+A shard that is lost with its worker is read again elsewhere, and its usages are made again from the recipe of
+each fit, to the bit. No other shard is touched.
+"""
+
+import logging
+import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from distributed import Client, Future
@@ -13,14 +19,34 @@ from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine import tasks
-from bcnmf_dask.engine.base import FitSpec, Order, Starts
-from bcnmf_dask.engine.delivery import Delivery, own_sources
-from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
-from bcnmf_dask.engine.local import cut_starts, total
+from bcnmf_dask.engine.base import Checksums, FitSpec, Order, Recipe, Saved, Starts, Times
+from bcnmf_dask.engine.crew import Crew
+from bcnmf_dask.engine.delivery import own_sources
+from bcnmf_dask.engine.digests import digest_of_all
+from bcnmf_dask.engine.holdings import Holdings
+from bcnmf_dask.engine.local import create_all_usages, cut_starts, total
+from bcnmf_dask.engine.scratch import Scratch
 from bcnmf_dask.engine.tree import Record
-from bcnmf_dask.engine.waiting import live_workers, results
+from bcnmf_dask.engine.waiting import Loss
 from bcnmf_dask.errors import ClusterError
 from bcnmf_dask.updates.statistics import Role
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 20
+"""Times that one step is tried while workers are lost under it."""
+FAN_IN = 8
+"""Parts that one task merges."""
+SMALL = 2**19
+"""Bytes of bases, over all owners, up to which the driver sends and merges itself: that saves two tasks in a row."""
+HISTORY_SWEEPS = 30
+HISTORY_BYTES = 10**9
+"""Sweeps, and bytes of bases, that are kept for replay before usages are saved.
+
+More sweeps than lie between two checkpoints by default: those make a snapshot needless.
+"""
+
+T = TypeVar("T")
 
 
 class ClusterEngine:
@@ -37,7 +63,7 @@ class ClusterEngine:
     Raises
     ------
     ClusterError
-        If there are no workers, or their versions differ from this process; later, if a worker is lost.
+        If no workers come, their versions differ from this process, or they are lost faster than repaired.
     InputError
         If a worker cannot open a path.
     """
@@ -46,113 +72,157 @@ class ClusterEngine:
         self._client = client
         self._inputs = inputs
         self._plan = plan
-        self._dtype = dtype
         self._run = uuid.uuid4().hex[:12]
-        self._calls = 0
-        self._guards: list[Future[Any]] = []
-        self._workers = live_workers(client)
-        self._delivery = Delivery(client, inputs, plan, dtype)
+        sources = own_sources(inputs)
+        paths = [source for source in sources if source is not None]
+        self._crew = Crew(client, self._run, (plan.n_blocks, dtype, sources), paths)
+        self._holdings = Holdings(client, self._crew, self._run, inputs, plan, dtype)
+        self._recipes: dict[str, Recipe] = {}
+        self._scratch: Scratch | None = None
+        self._snapshots = 0
 
     def load(self) -> Findings:
         """See `Engine.load`."""
-        self._check_workers()
-        sources = own_sources(self._inputs)
-        self._on(self._workers, tasks.open_run, self._plan.n_blocks, self._dtype, sources)
-        self._guards = [self._guard(address) for address in self._workers]
-        self._delivery.deliver(self._run, self._workers)
-        seen = self._on(self._owners, tasks.findings)
+        seen = self._persist("loading", lambda: self._crew.everywhere(tasks.findings))
         merged = Findings.none(self._inputs.n_features)
-        for address in self._owners:
-            merged = merged.merge(seen[address])
+        for findings in seen.values():
+            merged = merged if findings is None else merged.merge(findings)
         return merged
 
-    def start(self, spec: FitSpec, starts: Starts) -> None:
-        """See `Engine.start`."""
-        self._each(
-            self._owners,
-            tasks.start,
-            lambda address: (spec, cut_starts(starts, self._delivery.owners[address])),
-        )
+    def fingerprint(self) -> str:
+        """See `Engine.fingerprint`."""
+        found = self._persist("fingerprint", lambda: self._on_owners(tasks.digests))
+        return digest_of_all(pair for digests in found.values() for pair in digests.items())
 
-    def sweep(self, orders: Sequence[Order]) -> list[Record]:
+    def check_writable(self, location: str) -> None:
+        """See `Engine.check_writable`."""
+        self._persist("probe", lambda: self._crew.everywhere(tasks.probe_writing, location))
+
+    def start(self, spec: FitSpec, starts: Starts, saved: Saved | None = None) -> None:
+        """See `Engine.start`."""
+        recipe = Recipe(spec, cut_starts(starts, self._plan.shards), saved)
+        self._recipes[spec.key] = recipe
+        self._holdings.doubt()  # no worker has usages of this fit
+        self._persist("start", lambda: None)
+
+    def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """See `Engine.sweep`."""
-        return self._totals(tasks.sweep, orders)
+        started = time.perf_counter()
+        part = self._persist("sweep", lambda: self._visit(tasks.sweep, orders))
+        for order in orders:
+            self._recipes[order.key] = self._recipes[order.key].after(order)
+        records = self._totals(part)
+        self._snapshot_if_due(orders)
+        wall = time.perf_counter() - started
+        return records, Times(part.compute, 0.0, part.merge, max(wall - part.compute - part.merge, 0.0))
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
-        return self._totals(tasks.evaluate, orders)
+        return self._totals(self._persist("evaluate", lambda: self._visit(tasks.evaluate, orders)))
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:
         """See `Engine.usages`."""
-        found = self._on(self._owners, tasks.pieces, order, role)
+        found = self._persist("usages", lambda: self._on_owners(tasks.pieces, order, role))
         pieces = sorted((piece for part in found.values() for piece in part), key=lambda piece: piece[0])
         return np.concatenate([usages for _, usages in pieces])
 
-    def write_usages(self, order: Order, role: Role, location: str) -> None:
+    def write_usages(self, order: Order, location: str) -> Checksums:
         """See `Engine.write_usages`."""
-        where = (order, role, location, self._plan.chunk_rows)
-        self._on(self._owners, tasks.write_inner, *where)
-        for address in self._owners:  # shards share these chunks, so one worker after the other
-            self._on([address], tasks.write_edges, *where)
+        create_all_usages(self._inputs, self._plan, order, location)
+        return self._persist("write", lambda: self._write(order, location))
+
+    def rely_on(self, key: str, saved: Saved) -> None:
+        """See `Engine.rely_on`."""
+        self._recipes[key] = self._recipes[key].since(saved)
 
     def describe(self) -> dict[str, Any]:
         """See `Engine.describe`."""
-        shards = {address: len(owned) for address, owned in self._delivery.owners.items()}
-        return {"engine": "cluster", "shards_per_worker": shards}
+        return {
+            "engine": "cluster",
+            "shards_per_worker": self._holdings.counts(),
+            "replayed": self._holdings.replayed,
+            "snapshots": self._snapshots,
+            "workers_lost": self._crew.lost,
+        }
 
     def close(self) -> None:
         """See `Engine.close`."""
-        if not self._guards:
+        self._crew.release()
+        if self._scratch is not None:
+            self._scratch.close()
+
+    def _persist(self, doing: str, step: Callable[[], T]) -> T:
+        """Do a step of all owners; after a loss make good what was lost, and do it again."""
+        for _ in range(ATTEMPTS):
+            try:
+                self._holdings.settle(self._recipes)
+                return step()
+            except Loss as loss:
+                logger.warning("%s: making good what was lost, then again.", loss)
+                self._holdings.doubt()
+                reason = loss
+        raise ClusterError(
+            f"Workers were lost {ATTEMPTS} times during one {doing}; the last time: {reason}. Expected a cluster that "
+            "lasts for one step: look at the logs of the workers for the reason (often memory)."
+        )
+
+    def _visit(self, task: Callable[..., tasks.Part], orders: Sequence[Order]) -> tasks.Part:
+        """Have every owner visit its blocks; if that is much, send one basis and merge the parts on workers."""
+        owners = self._holdings.owners()
+        if sum(order.nbytes for order in orders) * len(owners) <= SMALL:
+            return tasks.merge(self._plan.n_blocks, *self._on(owners, task, orders).values())
+        held = self._crew.submit(tasks.orders, owners[0], orders)
+        parts = [self._crew.submit(task, owner, self._run, held) for owner in owners]
+        part: tasks.Part = self._crew.result(self._merged(parts, owners), task.__name__)
+        return part
+
+    def _merged(self, parts: list[Future[Any]], owners: Sequence[str]) -> Future[Any]:
+        while len(parts) > 1:
+            groups = [parts[first : first + FAN_IN] for first in range(0, len(parts), FAN_IN)]
+            parts = [
+                self._crew.submit(tasks.merge, owners[number * FAN_IN % len(owners)], self._plan.n_blocks, *group)
+                for number, group in enumerate(groups)
+            ]
+        return parts[0]
+
+    def _totals(self, part: tasks.Part) -> list[Record]:
+        return [total(self._plan.n_blocks, [nodes]) for nodes in part.nodes]
+
+    def _on_owners(self, task: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        return self._on(self._holdings.owners(), task, *arguments)
+
+    def _on(self, workers: Sequence[str], task: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        return self._crew.call(workers, task, lambda _: arguments)
+
+    def _write(self, order: Order, location: str) -> Checksums:
+        for role in self._inputs.n_rows:
+            where = (order, role, location, self._plan.chunk_rows)
+            self._on_owners(tasks.write_inner, *where)
+            for owner in self._holdings.owners():  # shards share these chunks, so one worker after the other
+                self._on([owner], tasks.write_edges, *where)
+        found = self._on_owners(tasks.checksums, order)
+        return {piece: checksum for part in found.values() for piece, checksum in part.items()}
+
+    def _snapshot_if_due(self, orders: Sequence[Order]) -> None:
+        """Save usages where the history for replay has grown long; without a common place it grows on."""
+        due = [order for order in orders if _is_due(self._recipes[order.key])]
+        if not due:
             return
-        guards, self._guards = self._guards, []
-        with suppress(ClusterError):  # a worker may be gone; on the others the cancelled guards free the run as well
-            alive = set(live_workers(self._client, patience=0.0)) & set(self._workers)
-            self._on(sorted(alive), tasks.close_run)
-        self._client.cancel(guards)
+        try:
+            self._scratch = scratch = self._scratch or Scratch()
+            if all(self._persist("snapshot", lambda: self._crew.everywhere(tasks.sees, scratch.token)).values()):
+                for order in due:
+                    self._snapshot(order, scratch)
+        except OSError as error:
+            logger.warning("No snapshot was taken (%s); more sweeps are kept for replay instead.", error)
 
-    @property
-    def _owners(self) -> list[str]:
-        return [address for address, shards in self._delivery.owners.items() if shards]
+    def _snapshot(self, order: Order, scratch: Scratch) -> None:
+        swept = replace(order, stamp=order.stamp + 1).unscaled()
+        location = scratch.next()
+        self.rely_on(order.key, Saved(location, swept.stamp, self.write_usages(swept, location)))
+        scratch.keep_only([recipe.saved.location for recipe in self._recipes.values() if recipe.saved])
+        self._snapshots += 1
 
-    def _check_workers(self) -> None:
-        refuse_unlike(self._submit(self._workers, surveyor(), lambda _: (PACKAGES,), "survey"))
-        paths = [source for source in own_sources(self._inputs) if source is not None]
-        self._submit(self._workers, tasks.probe, lambda _: (paths,), "probe")
 
-    def _guard(self, address: str) -> Future[Any]:
-        key = f"bcnmf-guard-{self._run}-{address}"
-        return self._client.submit(tasks.guard, self._run, key, key=key, workers=[address], pure=False)
-
-    def _totals(self, task: Callable[..., Any], orders: Sequence[Order]) -> list[Record]:
-        found = self._on(self._owners, task, orders)
-        return [total(self._plan, [part[fit] for part in found.values()]) for fit in range(len(orders))]
-
-    def _on(self, addresses: Iterable[str], task: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        """Run a task of this run on workers, the same arguments for all."""
-        return self._each(addresses, task, lambda _: arguments)
-
-    def _each(
-        self, addresses: Iterable[str], task: Callable[..., Any], arguments: Callable[[str], tuple[Any, ...]]
-    ) -> dict[str, Any]:
-        """Run a task of this run on workers, with the arguments for each address."""
-        return self._submit(addresses, task, lambda address: (self._run, *arguments(address)), task.__name__)
-
-    def _submit(
-        self,
-        addresses: Iterable[str],
-        task: Callable[..., Any],
-        arguments: Callable[[str], tuple[Any, ...]],
-        doing: str,
-    ) -> dict[str, Any]:
-        self._calls += 1
-        futures = {
-            address: self._client.submit(
-                task,
-                *arguments(address),
-                key=f"bcnmf-{doing}-{self._run}-{self._calls}-{address}",
-                workers=[address],
-                pure=False,
-            )
-            for address in addresses
-        }
-        return results(self._client, futures, doing)
+def _is_due(recipe: Recipe) -> bool:
+    return len(recipe.orders) >= HISTORY_SWEEPS or recipe.nbytes >= HISTORY_BYTES

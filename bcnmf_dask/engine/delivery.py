@@ -1,17 +1,22 @@
-"""How rows reach the workers that own them: read there, adopted where they lie, or sent once."""
+"""How rows reach the workers that own them: read there, adopted where they lie, or sent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from distributed import Client, Future
 
+from bcnmf_dask.backend import Rows
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.loading import order_shard
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine import tasks
-from bcnmf_dask.engine.placement import Owners, assign
-from bcnmf_dask.engine.waiting import live_workers, results, settling
+from bcnmf_dask.engine.crew import Crew
+from bcnmf_dask.engine.waiting import settling
+from bcnmf_dask.errors import InputError
+
+Chunks = Mapping[int, list[Future[Any]]]
+"""The chunks of a Dask array that make up a shard, computed on the cluster."""
 
 
 def own_sources(inputs: Inputs) -> tuple[Source | None, ...]:
@@ -22,60 +27,74 @@ def own_sources(inputs: Inputs) -> tuple[Source | None, ...]:
 
 
 class Delivery:
-    """Brings the shards of a plan to workers.
+    """Brings shards to workers, at the start of a run and after a loss."""
 
-    Attributes
-    ----------
-    owners : dict of address to list of Shard
-        Filled by `deliver`.
-    """
-
-    def __init__(self, client: Client, inputs: Inputs, plan: ShardPlan, dtype: str) -> None:
+    def __init__(self, client: Client, crew: Crew, run: str, inputs: Inputs, plan: ShardPlan, dtype: str) -> None:
         self._client = client
+        self._crew = crew
+        self._run = run
         self._inputs = inputs
         self._plan = plan
         self._dtype = dtype
-        self.owners: Owners = {}
 
-    def deliver(self, run: str, workers: Sequence[str]) -> None:
-        """Give every shard to a worker, and wait until all have taken theirs."""
-        chunks = self._compute_chunks()
-        self.owners = assign(self._plan.shards, workers, self._holders(chunks))
-        futures = [
-            (address, self._take(run, shard, address, chunks.get(shard.index, [])))
-            for address, shards in self.owners.items()
-            for shard in shards
-        ]
-        for address, future in futures:
-            results(self._client, {address: future}, "loading")
+    def chunks(self, indices: Iterable[int]) -> Chunks:
+        """Have the cluster compute the chunks of the shards that come from Dask arrays.
 
-    def _compute_chunks(self) -> dict[int, list[Future[Any]]]:
-        """The chunks of every shard of a Dask array, computed on the cluster."""
+        Raises
+        ------
+        InputError
+            If a chunk cannot be computed again: it was scattered, and lost with its worker.
+        """
         blocks = {
-            shard.index: source.blocks(shard.start, shard.stop)
-            for shard in self._plan.shards
-            if isinstance(source := self._inputs.stores[shard.store].source, DaskSource)
+            index: source.blocks(shard.start, shard.stop)
+            for index in indices
+            if isinstance(source := self._source(shard := self._plan.shards[index]), DaskSource)
         }
         futures = iter(self._client.compute([block for pieces in blocks.values() for block in pieces]))
-        return {index: [next(futures) for _ in pieces] for index, pieces in blocks.items()}
+        found = {index: [next(futures) for _ in pieces] for index, pieces in blocks.items()}
+        self._wait(_all(found))
+        return found
 
-    def _holders(self, chunks: dict[int, list[Future[Any]]]) -> dict[int, list[str]]:
-        everything = [future for futures in chunks.values() for future in futures]
-        if not everything:
-            return {}
-        for _ in settling(everything):
-            live_workers(self._client)
-        where = self._client.who_has(everything)
+    def holders(self, chunks: Chunks) -> dict[int, list[str]]:
+        """Which workers hold chunks of a shard."""
+        everything = _all(chunks)
+        where = self._client.who_has(everything) if everything else {}
         return {
             index: [address for future in futures for address in where[future.key]] for index, futures in chunks.items()
         }
 
-    def _take(self, run: str, shard: Shard, address: str, chunks: Sequence[Future[Any]]) -> Future[Any]:
-        store = self._inputs.stores[shard.store]
-        order = order_shard(store, shard, self._dtype)
-        if isinstance(store.source, MemorySource):
-            rows = store.source.read(shard.start, shard.stop)
-            chunks = self._client.scatter([rows], workers=[address], hash=False)
+    def deliver(self, owners: Mapping[int, str], chunks: Chunks) -> None:
+        """Give each of these shards (index -> address) to its owner, and wait until all have taken theirs."""
+        taking = [(address, self._take(index, address, chunks.get(index, []))) for index, address in owners.items()]
+        self._crew.settle(taking, "loading")
+
+    def _wait(self, futures: list[Future[Any]]) -> None:
+        for _ in settling(futures):
+            self._crew.refuse_loss("the chunks of a Dask array")
+        for future in futures:
+            if future.status in ("cancelled", "lost"):
+                raise InputError(
+                    "A chunk of a Dask array was lost with its worker and cannot be computed again: its data was "
+                    "scattered to the cluster. Make the array from a store (da.from_zarr, da.from_array of a file)."
+                )
+            if future.status == "error":
+                future.result()
+
+    def _source(self, shard: Shard) -> Source:
+        return self._inputs.stores[shard.store].source
+
+    def _take(self, index: int, address: str, chunks: list[Future[Any]]) -> Future[Any]:
+        shard = self._plan.shards[index]
+        source = self._source(shard)
+        order = order_shard(self._inputs.stores[shard.store], shard, self._dtype)
+        if isinstance(source, MemorySource):
+            chunks = self._crew.attend("sending", self._send, source.read(shard.start, shard.stop), address)
         task = tasks.adopt if chunks else tasks.read
-        key = f"bcnmf-{task.__name__}-{run}-{shard.index}"
-        return self._client.submit(task, run, order, *chunks, key=key, workers=[address], pure=False)
+        return self._crew.submit(task, address, self._run, order, *chunks)
+
+    def _send(self, rows: Rows, address: str) -> list[Future[Any]]:
+        return list(self._client.scatter([rows], workers=[address], hash=False))
+
+
+def _all(chunks: Chunks) -> list[Future[Any]]:
+    return [future for futures in chunks.values() for future in futures]

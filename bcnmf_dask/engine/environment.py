@@ -19,7 +19,8 @@ def surveyor() -> Callable[[tuple[str, ...]], dict[str, str]]:
 
     def survey(packages: tuple[str, ...]) -> dict[str, str]:
         import platform
-        from importlib import metadata
+        from contextlib import suppress
+        from importlib import import_module, metadata
         from pathlib import Path
 
         found = {"python": ".".join(platform.python_version_tuple()[:2]), "cpu": platform.machine()}
@@ -32,6 +33,9 @@ def surveyor() -> Callable[[tuple[str, ...]], dict[str, str]]:
         lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
         models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         found["cpu"] = models[0] if models else found["cpu"]
+        # Here, in a thread: left to the event loop, a slow import would keep the worker from its heartbeats.
+        with suppress(ImportError):
+            import_module("bcnmf_dask")
         return found
 
     return survey

@@ -1,5 +1,6 @@
 """The engine of this process: its threads, its memory. Also the reference for the cluster engine."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,13 @@ from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.loading import order_shard
 from bcnmf_dask.data.shards import Shard, ShardPlan
-from bcnmf_dask.engine.base import FitSpec, Order, Starts
+from bcnmf_dask.data.wording import about
+from bcnmf_dask.engine.base import Checksums, FitSpec, Order, Recipe, Saved, Starts, Times
+from bcnmf_dask.engine.digests import digest_of_all
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.engine.tree import Node, Record, Tree
+from bcnmf_dask.results.factors import create_usages
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -41,34 +45,51 @@ class LocalEngine:
         """See `Engine.load`."""
         for shard in self._plan.shards:
             store = self._inputs.stores[shard.store]
-            rows = store.source.read(shard.start, shard.stop)
+            with about(store.name):
+                rows = store.source.read(shard.start, shard.stop)
             self._residency.adopt(order_shard(store, shard, self._dtype), [rows])
-        return self._residency.findings or Findings.none(self._inputs.n_features)
+        return self._residency.findings() or Findings.none(self._inputs.n_features)
 
-    def start(self, spec: FitSpec, starts: Starts) -> None:
+    def fingerprint(self) -> str:
+        """See `Engine.fingerprint`."""
+        return digest_of_all(self._residency.digests().items())
+
+    def check_writable(self, location: str) -> None:
+        """See `Engine.check_writable`: this process has made the folder."""
+
+    def start(self, spec: FitSpec, starts: Starts, saved: Saved | None = None) -> None:
         """See `Engine.start`."""
-        self._residency.start(spec, cut_starts(starts, self._plan.shards))
+        recipe = Recipe(spec, cut_starts(starts, self._plan.shards), saved)
+        self._residency.restore(recipe, [shard.index for shard in self._plan.shards])
 
-    def sweep(self, orders: Sequence[Order]) -> list[Record]:
+    def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """See `Engine.sweep`."""
-        return [total(self._plan, [nodes]) for nodes in self._residency.sweep(orders)]
+        started = time.perf_counter()
+        records = [total(self._plan.n_blocks, [nodes]) for nodes in self._residency.sweep(orders)]
+        return records, Times(time.perf_counter() - started, 0.0, 0.0, 0.0)
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
-        return [total(self._plan, [nodes]) for nodes in self._residency.evaluate(orders)]
+        return [total(self._plan.n_blocks, [nodes]) for nodes in self._residency.evaluate(orders)]
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:
         """See `Engine.usages`."""
         return np.concatenate([usages for _, usages in self._residency.pieces(order, role)])
 
-    def write_usages(self, order: Order, role: Role, location: str) -> None:
+    def write_usages(self, order: Order, location: str) -> Checksums:
         """See `Engine.write_usages`."""
-        self._residency.write_inner(order, role, location, self._plan.chunk_rows)
-        self._residency.write_edges(order, role, location, self._plan.chunk_rows)
+        create_all_usages(self._inputs, self._plan, order, location)
+        for role in self._inputs.n_rows:
+            self._residency.write_inner(order, role, location, self._plan.chunk_rows)
+            self._residency.write_edges(order, role, location, self._plan.chunk_rows)
+        return self._residency.checksums(order)
+
+    def rely_on(self, key: str, saved: Saved) -> None:
+        """See `Engine.rely_on`: this process loses nothing that it could make again."""
 
     def describe(self) -> dict[str, Any]:
         """See `Engine.describe`."""
-        return {"engine": "local", "threads": self._n_threads}
+        return {"engine": "local", "threads": self._n_threads, "replayed": 0, "snapshots": 0}
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -85,9 +106,15 @@ def cut_starts(starts: Starts, shards: Sequence[Shard]) -> dict[int, Starts]:
     }
 
 
-def total(plan: ShardPlan, parts: Sequence[dict[Node, Record]]) -> Record:
-    """The sum over all blocks of a plan, from the subtrees that its parts summed."""
-    tree = Tree(plan.n_blocks)
+def create_all_usages(inputs: Inputs, plan: ShardPlan, order: Order, location: str) -> None:
+    """Make room for the usages of every role of a fit."""
+    for role, n_rows in inputs.n_rows.items():
+        create_usages(location, role, n_rows, len(order.scales), plan.chunk_rows, order.basis.dtype)
+
+
+def total(n_blocks: int, parts: Sequence[dict[Node, Record]]) -> Record:
+    """The sum over all blocks of a run, from the subtrees that its parts summed."""
+    tree = Tree(n_blocks)
     for nodes in parts:
         tree.absorb(nodes)
     return tree.total()

@@ -5,9 +5,9 @@ a copy would silently fork the state.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,50 +15,25 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block, ShardOrder, load_blocks
-from bcnmf_dask.data.shards import Shard
-from bcnmf_dask.engine.base import FitSpec, Order, Starts
+from bcnmf_dask.engine.base import Checksums, Order, Recipe
+from bcnmf_dask.engine.digests import checksum, digest
+from bcnmf_dask.engine.origin import start_usages
+from bcnmf_dask.engine.shard_state import (
+    FitState,
+    ResidentShard,
+    Usages,
+    ahead_of,
+    evaluate_block,
+    replay_block,
+    scaled,
+    sweep_block,
+)
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Node, Record, Tree
-from bcnmf_dask.errors import ClusterError
 from bcnmf_dask.results.factors import write_usages
-from bcnmf_dask.updates.initialise import draw_usages
-from bcnmf_dask.updates.losses import LOSSES
-from bcnmf_dask.updates.statistics import Evaluation, Role
+from bcnmf_dask.updates.statistics import ROLES, Role
 
-Usages = Mapping[Role, NDArray[Any]]
 Piece = tuple[int, NDArray[Any]]
-
-
-@dataclass
-class FitState:
-    """Usages of one fit on one shard, and the sweeps they have seen. Both change together."""
-
-    spec: FitSpec
-    stamp: int
-    usages: Usages
-
-
-@dataclass
-class ResidentShard:
-    """Blocks of a shard and the state of every fit on it."""
-
-    shard: Shard
-    blocks: list[Block]
-    fits: dict[str, FitState] = field(default_factory=dict)
-
-    def state(self, order: Order, *stamps: int) -> FitState:
-        """The state of the fit of ``order``, which must be at one of ``stamps``.
-
-        Raises
-        ------
-        ClusterError
-            If it is not: sums over usages of different sweeps would be silently wrong.
-        """
-        state = self.fits.get(order.key)
-        if state is None or state.stamp not in stamps:
-            found = "no usages" if state is None else f"usages of sweep {state.stamp}"
-            raise ClusterError(f"shard {self.shard.index} has {found}, sweep {order.stamp} was expected.")
-        return state
 
 
 class Residency:
@@ -72,11 +47,6 @@ class Residency:
         Of rows, usages and bases.
     n_threads : int
         Threads that take blocks. Does not change a bit of any result.
-
-    Attributes
-    ----------
-    findings : Findings or None
-        Of the shards adopted so far.
     """
 
     def __init__(self, n_blocks: int, dtype: str, n_threads: int) -> None:
@@ -85,26 +55,63 @@ class Residency:
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bcnmf")
         self._shards: dict[int, ResidentShard] = {}
         self._lock = threading.Lock()
-        self.findings: Findings | None = None
+        self._looks = 0
+        # One visit at a time: a call that was given up but still runs must not commit behind a later one.
+        self._visiting = threading.RLock()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("the state of a run must stay in its process")
 
     def adopt(self, order: ShardOrder, chunks: Sequence[Any]) -> None:
-        """Take the rows of a shard, as read, and note what was seen in them."""
+        """Take the rows of a shard, as read, and note what was seen in them.
+
+        Too late if meanwhile it was asked what is here: another worker may own the shard by now.
+        """
+        looks = self._looks
         blocks, findings = load_blocks(order, chunks)
         with self._lock:
-            self._shards[order.shard.index] = ResidentShard(order.shard, blocks)
-            self.findings = findings if self.findings is None else self.findings.merge(findings)
+            if looks == self._looks and order.shard.index not in self._shards:
+                self._shards[order.shard.index] = ResidentShard(order.shard, blocks, findings)
 
-    def start(self, spec: FitSpec, starts: Mapping[int, Starts]) -> None:
-        """Give a fit its start usages: per shard and role those in ``starts``, the others drawn."""
-        for index, resident in self._shards.items():
-            usages = {
-                role: self._start(spec, role, rows, starts.get(index, {}))
-                for role, rows in resident.shard.role_rows.items()
+    def drop(self, indices: Iterable[int]) -> None:
+        """Free shards that another worker has taken over."""
+        with self._visiting, self._lock:
+            for index in indices:
+                self._shards.pop(index, None)
+
+    def stamps(self) -> dict[int, dict[str, int]]:
+        """Per shard, the sweeps that the usages of each fit have seen. Ends the adoptions that are under way."""
+        with self._visiting, self._lock:
+            self._looks += 1
+            return {
+                index: {key: state.stamp for key, state in resident.fits.items()}
+                for index, resident in self._shards.items()
             }
-            resident.fits[spec.key] = FitState(spec, 0, usages)
+
+    def findings(self) -> Findings | None:
+        """Of all shards that are here."""
+        found = [resident.findings for resident in self._held()]
+        return reduce(Findings.merge, found) if found else None
+
+    def digests(self) -> dict[int, str]:
+        """Per shard, a digest of its rows."""
+        with self._visiting:
+            return dict(zip(self._shards, self._pool.map(digest, (one.blocks for one in self._held())), strict=True))
+
+    def restore(self, recipe: Recipe, indices: Iterable[int]) -> None:
+        """Make the usages of a fit on some shards: its start, then all sweeps since, block by block.
+
+        Raises
+        ------
+        CheckpointError
+            If saved usages cannot be read or do not match their checksums.
+        """
+        with self._visiting:
+            for index in indices:
+                resident = self._shards[index]
+                usages = start_usages(recipe, resident.shard, self._dtype)
+                self._replay(recipe, resident, usages)
+                resident.fits[recipe.spec.key] = FitState(recipe.spec, recipe.stamp, usages)
 
     def sweep(self, orders: Sequence[Order]) -> list[dict[Node, Record]]:
         """Step the usages of every fit and sum their statistics over the subtrees that are complete here.
@@ -112,34 +119,41 @@ class Residency:
         A shard that is already one sweep ahead keeps its usages and gives the same sums again, so a repeated
         request is harmless.
         """
-        ahead = {
-            (resident.shard.index, order.key): _ahead(resident.state(order, order.stamp, order.stamp + 1), order)
-            for resident in self._shards.values()
-            for order in orders
-        }
+        with self._visiting:
+            ahead = {
+                (resident.shard.index, order.key): ahead_of(resident.state(order, order.stamp, order.stamp + 1), order)
+                for resident in self._held()
+                for order in orders
+            }
 
-        def leaf(resident: ResidentShard, block: Block, order: Order) -> Record:
-            return _sweep_block(block, resident.fits[order.key], ahead[resident.shard.index, order.key], order)
+            def leaf(resident: ResidentShard, block: Block, order: Order) -> Record:
+                return sweep_block(block, resident.fits[order.key], ahead[resident.shard.index, order.key], order)
 
-        sums = self._visit(orders, leaf)
-        for (index, key), state in ahead.items():
-            self._shards[index].fits[key] = state
-        return sums
+            sums = self._visit(orders, leaf)
+            for (index, key), state in ahead.items():
+                self._shards[index].fits[key] = state
+            return sums
 
     def evaluate(self, orders: Sequence[Order]) -> list[dict[Node, Record]]:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
 
         def leaf(resident: ResidentShard, block: Block, order: Order) -> Record:
-            return _evaluate_block(block, resident.state(order, order.stamp), order)
+            return evaluate_block(block, resident.state(order, order.stamp), order)
 
-        return self._visit(orders, leaf)
+        with self._visiting:
+            return self._visit(orders, leaf)
 
-    def pieces(self, order: Order, role: Role) -> Iterable[Piece]:
+    def pieces(self, order: Order, role: Role) -> Iterator[Piece]:
         """The scaled usages of a role: (first row, usages) per shard."""
-        for resident in self._shards.values():
+        for resident in self._held():
             if role in resident.shard.role_rows:
-                usages = resident.state(order, order.stamp).usages[role]
-                yield resident.shard.role_rows[role][0], _scaled(usages, order)
+                with self._visiting:
+                    usages = scaled(resident.state(order, order.stamp).usages[role], order)
+                yield resident.shard.role_rows[role][0], usages
+
+    def checksums(self, order: Order) -> Checksums:
+        """Of the scaled usages of every role and shard."""
+        return {f"{role}:{first}": checksum(usages) for role in ROLES for first, usages in self.pieces(order, role)}
 
     def write_inner(self, order: Order, role: Role, location: str, chunk_rows: int) -> None:
         """Write the whole chunks that single shards fill; several processes may do so at once."""
@@ -156,13 +170,21 @@ class Residency:
 
     def close(self) -> None:
         """Free rows and usages."""
-        self._shards.clear()
+        with self._lock:
+            self._shards.clear()
         self._pool.shutdown(wait=False)
 
-    def _start(self, spec: FitSpec, role: Role, rows: tuple[int, int], given: Starts) -> NDArray[Any]:
-        if role in given:
-            return np.array(given[role], dtype=self._dtype, order="C")
-        return draw_usages(spec.seed, role, *rows, spec.n_components).astype(self._dtype)
+    def _held(self) -> list[ResidentShard]:
+        with self._lock:
+            return list(self._shards.values())
+
+    def _replay(self, recipe: Recipe, resident: ResidentShard, usages: Usages) -> None:
+        def replay(block: Block) -> None:
+            with np.errstate(all="ignore"):
+                replay_block(block, recipe, usages)
+
+        with one_blas_thread():
+            list(self._pool.map(replay, resident.blocks if recipe.orders else ()))
 
     def _visit(
         self, orders: Sequence[Order], leaf: Callable[[ResidentShard, Block, Order], Record]
@@ -176,46 +198,10 @@ class Residency:
                 for order, tree in zip(orders, trees, strict=True):
                     tree.add(block.number, leaf(resident, block, order))
 
-        places = [(resident, block) for resident in self._shards.values() for block in resident.blocks]
+        places = [(resident, block) for resident in self._held() for block in resident.blocks]
         with one_blas_thread():
             list(self._pool.map(visit, places))
         return [tree.nodes for tree in trees]
-
-
-def _ahead(state: FitState, order: Order) -> FitState:
-    """The state after this sweep, usages yet to be filled in; the one at hand if the sweep is a repeated one."""
-    if state.stamp > order.stamp:
-        return state
-    return FitState(state.spec, order.stamp + 1, {role: np.empty_like(old) for role, old in state.usages.items()})
-
-
-def _sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) -> Record:
-    loss = LOSSES[state.spec.loss]
-    record: dict[Role, Any] = {}
-    for role, rows in block.parts.items():
-        place = block.places[role]
-        if ahead is not state:
-            old = _scaled(state.usages[role][place], order)
-            ahead.usages[role][place] = loss.update_usages(rows, old, order.basis, state.spec.damping)
-        record[role] = loss.contribute(rows, ahead.usages[role][place], order.basis)
-    return record
-
-
-def _evaluate_block(block: Block, state: FitState, order: Order) -> Record:
-    loss = LOSSES[state.spec.loss]
-    record: dict[Role, Any] = {}
-    for role, rows in block.parts.items():
-        usages = _scaled(state.usages[role][block.places[role]], order)
-        statistics = loss.contribute(rows, usages, order.basis)
-        exact = usages.astype(np.float64)
-        divergence = loss.divergence(statistics, order.basis.astype(np.float64))
-        record[role] = Evaluation(divergence, exact.sum(axis=0), exact.T @ exact)
-    return record
-
-
-def _scaled(usages: NDArray[Any], order: Order) -> NDArray[Any]:
-    scaled: NDArray[Any] = usages * order.scales.astype(usages.dtype)
-    return scaled
 
 
 def _whole_chunks(first: int, last: int, chunk_rows: int) -> tuple[int, int]:

@@ -5,9 +5,12 @@ The state is no Dask result, so it is never spilled, stolen or replicated. It la
 
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 from distributed import get_worker, secede
 from numpy.typing import NDArray
@@ -15,9 +18,9 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.data.sources import Source
-from bcnmf_dask.engine.base import FitSpec, Order, Starts
+from bcnmf_dask.engine.base import Checksums, Order, Recipe
 from bcnmf_dask.engine.resident import Residency
-from bcnmf_dask.engine.tree import Node, Record
+from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.updates.statistics import Role
 
@@ -31,20 +34,36 @@ class Run:
 
     residency: Residency
     sources: tuple[Source | None, ...]
+    n_blocks: int
     over: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What some workers add to a visit.
+
+    Attributes
+    ----------
+    nodes : list of mapping
+        Per fit, the sums over complete subtrees.
+    compute, merge : float
+        Seconds: of the slowest visit, and along the slowest path of merges.
+    """
+
+    nodes: list[dict[Node, Record]]
+    compute: float
+    merge: float
 
 
 def _runs() -> dict[str, Run]:
     return cast(dict[str, Run], vars(get_worker()).setdefault("_bcnmf_runs", {}))
 
 
-def _residency(run: str) -> Residency:
+def _run(run: str) -> Run:
     try:
-        return _runs()[run].residency
+        return _runs()[run]
     except KeyError:
-        raise ClusterError(
-            f"worker {get_worker().address} no longer holds the run: it was restarted. Start the fit again."
-        ) from None
+        raise ClusterError(f"worker {get_worker().address} no longer holds the run: it was restarted.") from None
 
 
 def probe(sources: Sequence[Source]) -> None:
@@ -61,21 +80,47 @@ def probe(sources: Sequence[Source]) -> None:
         except Exception as error:
             raise InputError(
                 f"{source.location}: worker {get_worker().address} on host {socket.gethostname()} cannot read it "
-                f"({error}). Expected a path that every worker can open: put it on shared storage, under the same name."
+                f"({error}). Expected a path that every worker can open: put it on shared storage, under the same "
+                "name."
             ) from error
+
+
+def probe_writing(run: str, location: str) -> None:
+    """Write a file in a folder of the driver and remove it.
+
+    Raises
+    ------
+    InputError
+        With host and path.
+    """
+    trial = Path(location) / f"trial-{run}-{uuid4().hex}"
+    try:
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{location}: worker {get_worker().address} on host {socket.gethostname()} cannot write there ({error}). "
+            "Expected a folder that every worker shares: give out= (and checkpoint=) on shared storage."
+        ) from error
+
+
+def sees(run: str, path: str) -> bool:  # noqa: ARG001
+    """Whether a file of the driver is there for this worker too."""
+    return Path(path).exists()
 
 
 def open_run(run: str, n_blocks: int, dtype: str, sources: tuple[Source | None, ...]) -> None:
     """Make room for a run. ``sources`` are those of the stores that workers read themselves."""
-    _runs()[run] = Run(Residency(n_blocks, dtype, get_worker().state.nthreads), sources)
+    _runs()[run] = Run(Residency(n_blocks, dtype, get_worker().state.nthreads), sources, n_blocks)
 
 
-def guard(run: str, key: str) -> None:
+def guard(run: str) -> None:
     """Keep the scheduler from idling out and the worker from being retired while a run lasts; then free it.
 
     A run is over when its engine says so, or when this task is cancelled because its client is gone.
     """
     worker, runs = get_worker(), _runs()
+    key = worker.get_current_task()
     held = runs[run]
     secede()
     while not held.over.wait(GUARD_POLL):
@@ -84,6 +129,11 @@ def guard(run: str, key: str) -> None:
             break
     runs.pop(run, None)
     held.residency.close()
+
+
+def holds(run: str) -> bool:
+    """Whether this worker holds the run: one that was restarted at its old address does not."""
+    return run in _runs()
 
 
 def close_run(run: str) -> None:
@@ -96,51 +146,89 @@ def close_run(run: str) -> None:
 
 def read(run: str, order: ShardOrder) -> None:
     """Take a shard from its path."""
-    source = _runs()[run].sources[order.shard.store]
+    held = _run(run)
+    source = held.sources[order.shard.store]
     if source is None:
         raise ValueError(f"store {order.shard.store} is not a path")
-    _residency(run).adopt(order, [source.read(order.shard.start, order.shard.stop)])
+    held.residency.adopt(order, [source.read(order.shard.start, order.shard.stop)])
 
 
 def adopt(run: str, order: ShardOrder, *chunks: Any) -> None:
     """Take a shard from chunks that are already on this worker."""
-    _residency(run).adopt(order, chunks)
+    _run(run).residency.adopt(order, chunks)
+
+
+def drop(run: str, indices: Iterable[int]) -> None:
+    """See `Residency.drop`."""
+    _run(run).residency.drop(indices)
 
 
 def findings(run: str) -> Findings | None:
     """What was seen in the shards of this worker."""
-    return _residency(run).findings
+    return _run(run).residency.findings()
 
 
-def start(run: str, spec: FitSpec, starts: Mapping[int, Starts]) -> None:
-    """See `Residency.start`."""
-    _residency(run).start(spec, starts)
+def stamps(run: str) -> dict[int, dict[str, int]]:
+    """See `Residency.stamps`."""
+    return _run(run).residency.stamps()
 
 
-def sweep(run: str, orders: Sequence[Order]) -> list[dict[Node, Record]]:
+def digests(run: str) -> dict[int, str]:
+    """See `Residency.digests`."""
+    return _run(run).residency.digests()
+
+
+def restore(run: str, recipe: Recipe, indices: Sequence[int]) -> None:
+    """See `Residency.restore`."""
+    _run(run).residency.restore(recipe.owned(), indices)
+
+
+def orders(orders: Sequence[Order]) -> Sequence[Order]:
+    """What the driver wants of a visit, held by one worker for the others to copy."""
+    return orders
+
+
+def sweep(run: str, orders: Sequence[Order]) -> Part:
     """See `Residency.sweep`."""
-    return _residency(run).sweep(_owned(orders))
+    started = time.perf_counter()
+    nodes = _run(run).residency.sweep([order.owned() for order in orders])
+    return Part(nodes, time.perf_counter() - started, 0.0)
 
 
-def evaluate(run: str, orders: Sequence[Order]) -> list[dict[Node, Record]]:
+def evaluate(run: str, orders: Sequence[Order]) -> Part:
     """See `Residency.evaluate`."""
-    return _residency(run).evaluate(_owned(orders))
+    started = time.perf_counter()
+    nodes = _run(run).residency.evaluate([order.owned() for order in orders])
+    return Part(nodes, time.perf_counter() - started, 0.0)
+
+
+def merge(n_blocks: int, *parts: Part) -> Part:
+    """The parts of several workers as one, summed as far as their subtrees are complete."""
+    started = time.perf_counter()
+    trees = [Tree(n_blocks) for _ in parts[0].nodes]
+    for part in parts:
+        for tree, nodes in zip(trees, part.nodes, strict=True):
+            tree.absorb(nodes)
+    before = max(part.merge for part in parts)
+    seconds = before + time.perf_counter() - started
+    return Part([tree.nodes for tree in trees], max(part.compute for part in parts), seconds)
 
 
 def pieces(run: str, order: Order, role: Role) -> list[tuple[int, NDArray[Any]]]:
     """The scaled usages of the shards here: (first row, usages)."""
-    return list(_residency(run).pieces(order, role))
+    return list(_run(run).residency.pieces(order, role))
+
+
+def checksums(run: str, order: Order) -> Checksums:
+    """See `Residency.checksums`."""
+    return _run(run).residency.checksums(order)
 
 
 def write_inner(run: str, order: Order, role: Role, location: str, chunk_rows: int) -> None:
     """See `Residency.write_inner`."""
-    _residency(run).write_inner(order, role, location, chunk_rows)
+    _run(run).residency.write_inner(order, role, location, chunk_rows)
 
 
 def write_edges(run: str, order: Order, role: Role, location: str, chunk_rows: int) -> None:
     """See `Residency.write_edges`."""
-    _residency(run).write_edges(order, role, location, chunk_rows)
-
-
-def _owned(orders: Sequence[Order]) -> list[Order]:
-    return [order.owned() for order in orders]
+    _run(run).residency.write_edges(order, role, location, chunk_rows)

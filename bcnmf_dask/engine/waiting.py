@@ -1,54 +1,44 @@
-"""Waiting for pinned tasks: one pinned to a worker that is gone would wait for ever, so liveness is watched."""
+"""Waiting for tasks without being the current client, and removing workers that no longer answer."""
 
+import concurrent.futures
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from distributed import Client, Future
+from distributed import Future
 
 from bcnmf_dask.errors import ClusterError
 
-POLL = 1.0
+POLL = 0.5
 """Seconds between looks at the workers while tasks run."""
-FIRST_WORKER = 60.0
-"""Seconds a scheduler without workers is given."""
+SECOND_LOOK = 3.0
+"""Seconds that a silent worker is given to speak up: a scheduler that stood still itself has heartbeats to read."""
 
 
-def live_workers(client: Client, patience: float = FIRST_WORKER) -> list[str]:
-    """Addresses of the workers, sorted; waits for the first one.
-
-    Raises
-    ------
-    ClusterError
-        If none comes in ``patience`` seconds.
-    """
-    deadline = time.monotonic() + patience
-    while not (workers := _addresses(client)):
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"client: the scheduler had no worker for {patience:.0f} s. Expected at least one: start workers "
-                "with `dask worker SCHEDULER-ADDRESS` and try again."
-            )
-        time.sleep(0.1)
-    return workers
+class Loss(Exception):
+    """Workers, or what they should hold of a run, are gone. Repaired by the engine, never shown to users."""
 
 
-def results(client: Client, futures: Mapping[str, Future[Any]], doing: str) -> dict[str, Any]:
-    """What the futures of these workers (address -> future) gave.
+def evictor() -> Callable[..., Any]:
+    """A function that removes silent workers from a scheduler, and says which; nested, so that it travels by value."""
 
-    Raises
-    ------
-    ClusterError
-        If one of the workers is gone.
-    """
-    for _ in settling(futures.values()):
-        _refuse_losses(client, futures, doing)
-    failed = [future for future in futures.values() if future.status != "finished"]
-    if failed:
-        _refuse_losses(client, futures, doing)
-        failed[0].result()
-    return dict(zip(futures, client.gather(list(futures.values())), strict=True))
+    async def evict(addresses: list[str], limit: float, second_look: float, dask_scheduler: Any) -> list[str]:
+        import asyncio
+        import time
+
+        def silent_of(addresses: list[str]) -> list[str]:
+            there = [address for address in addresses if address in dask_scheduler.workers]
+            return [one for one in there if time.time() - dask_scheduler.workers[one].last_seen > limit]
+
+        silent = silent_of(addresses)
+        if silent:
+            await asyncio.sleep(second_look)
+            silent = silent_of(silent)
+        for address in silent:
+            await dask_scheduler.remove_worker(address=address, stimulus_id="bcnmf-frozen", close=True)
+        return silent
+
+    return evict
 
 
 def settling(futures: Iterable[Future[Any]]) -> Iterator[None]:
@@ -65,16 +55,25 @@ def settling(futures: Iterable[Future[Any]]) -> Iterator[None]:
             yield
 
 
-def _refuse_losses(client: Client, futures: Mapping[str, Future[Any]], doing: str) -> None:
-    alive = _addresses(client)
-    lost = [address for address, future in futures.items() if address not in alive and future.status != "finished"]
-    if lost:
-        raise ClusterError(
-            f"worker {', '.join(lost)} was lost during {doing} ({len(alive)} left). Its rows and usages are gone "
-            "with it, so the fit ends here. Look at the worker's log for the reason (often memory), then start the "
-            "fit again."
-        )
+def attending(call: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future[Any]:
+    """Start a call that may never return, in a thread that keeps nothing from ending."""
+    pending: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            pending.set_result(call(*arguments))
+        except BaseException as error:
+            pending.set_exception(error)
+
+    threading.Thread(target=run, name="bcnmf-attending", daemon=True).start()
+    return pending
 
 
-def _addresses(client: Client) -> list[str]:
-    return sorted(client.scheduler_info(n_workers=-1)["workers"])
+def raise_failure(future: Future[Any], address: str, doing: str) -> None:
+    """Raise what kept a task from finishing: `Loss` if it can be repaired, else the error of the task."""
+    if future.status != "error":
+        raise Loss(f"{doing} on {address} was {future.status}")
+    error = future.exception()
+    if isinstance(error, ClusterError) or type(error).__name__ == "KilledWorker":
+        raise Loss(f"{doing} on {address} failed: {error}") from error
+    raise error

@@ -3,46 +3,36 @@
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from bcnmf_dask.data.findings import Findings, refuse_bad_values
 from bcnmf_dask.data.inputs import Inputs
-from bcnmf_dask.data.shards import ShardPlan, plan_shards
+from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine.base import Engine
 from bcnmf_dask.engine.clients import open_engine
-from bcnmf_dask.engine.environment import versions
-from bcnmf_dask.engine.tree import Record
-from bcnmf_dask.errors import DataWarning
-from bcnmf_dask.fitting.loop import Callback, FitProgress, objective, run_fits
+from bcnmf_dask.errors import ClusterError, DataWarning
+from bcnmf_dask.fitting.checkpointing import Checkpointing, Checkpoints
+from bcnmf_dask.fitting.finishing import Session, finish
+from bcnmf_dask.fitting.loop import Callback, FitProgress, run_fits
+from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.fitting.settings import Settings
-from bcnmf_dask.fitting.stopping import Convergence, collapse
-from bcnmf_dask.results.factors import create_usages, read_usages
+from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.results.output import Output
-from bcnmf_dask.results.record import Divergences, FitResult, Status
+from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.solvers.base import Solver
 from bcnmf_dask.solvers.published import Published
-from bcnmf_dask.updates.statistics import Role
+from bcnmf_dask.updates.losses import LOSSES
 
 logger = logging.getLogger(__name__)
 
+TINY = 1e6
+"""Below so many times the guard against division by zero, the largest value of the data is tiny."""
+
 Out = str | os.PathLike[str] | None
-
-
-@dataclass(frozen=True)
-class _Session:
-    """What the fits of one run share."""
-
-    inputs: Inputs
-    plan: ShardPlan
-    dtype: str
-    engine: Engine
-    findings: Findings
 
 
 def factorize(
@@ -54,6 +44,7 @@ def factorize(
     outs: Sequence[Out] | None = None,
     callbacks: Sequence[Callback] = (),
     solvers: Sequence[Solver] | None = None,
+    checkpoint: Checkpointing | None = None,
 ) -> list[FitResult]:
     """Fit the inputs once per settings, in one run.
 
@@ -72,6 +63,8 @@ def factorize(
         See `bcnmf_dask.fitting.loop.run_fits`.
     solvers : sequence of Solver, optional
         Default: `Published` with the settings of each fit.
+    checkpoint : Checkpointing, optional
+        Where and how often the fits are saved, and whether they go on from there.
 
     Returns
     -------
@@ -79,8 +72,10 @@ def factorize(
 
     Raises
     ------
-    InputError, ClusterError, NumericalError
+    InputError, ClusterError, NumericalError, CheckpointError
         Nothing is left half-written.
+    Preempted
+        The fit was asked to stop, and has been saved.
     """
     for one in settings:
         one.check_against(inputs)
@@ -92,16 +87,34 @@ def factorize(
         findings = engine.load()
         refuse_bad_values(findings, inputs)
         _report(findings, inputs, settings)
-        session = _Session(inputs, plan, dtype, engine, findings)
-        fits = [
-            _begin(session, f"fit-{i}", s, solver) for i, (s, solver) in enumerate(zip(settings, solvers, strict=True))
-        ]
-        run_fits(engine, fits, callbacks)
+        for output in filter(None, outputs if inputs.lazy else []):
+            engine.check_writable(output.location)
+        fits = [_begin(inputs, dtype, f"fit-{i}", *pair) for i, pair in enumerate(zip(settings, solvers, strict=True))]
+        checkpoints = None if checkpoint is None else Checkpoints(checkpoint, engine, inputs, settings, dtype)
+        if checkpoints is None or not checkpoints.bring_back(fits):
+            for fit, one in zip(fits, settings, strict=True):
+                engine.start(fit.spec, one.start_usages())
+        _run(engine, fits, callbacks, checkpoints)
         evaluations = engine.evaluate([fit.order() for fit in fits])
+        saved = (checkpoints.resumed_from, checkpoints.written) if checkpoints else (0, 0)
+        session = Session(inputs, plan, dtype, engine, findings, *saved)
         return [
-            _finish(session, fit, one, evaluation, output)
+            finish(session, fit, one, evaluation, output)
             for fit, one, evaluation, output in zip(fits, settings, evaluations, outputs, strict=True)
         ]
+
+
+def _run(
+    engine: Engine, fits: Sequence[FitProgress], callbacks: Sequence[Callback], checkpoints: Checkpoints | None
+) -> None:
+    if checkpoints is None:
+        run_fits(engine, fits, callbacks)
+        return
+    try:
+        with stop_requests() as asked:
+            run_fits(engine, fits, callbacks, lambda fits: checkpoints.after_sweep(fits, asked()))
+    except ClusterError as error:
+        raise ClusterError(f"{error} {checkpoints.way_back()}") from error
 
 
 def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
@@ -112,99 +125,17 @@ def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
     return output
 
 
-def _begin(session: _Session, key: str, settings: Settings, solver: Solver) -> FitProgress:
-    session.engine.start(settings.spec(key), settings.start_usages())
-    basis, scales = settings.start_basis(session.inputs.n_features)
+def _begin(inputs: Inputs, dtype: str, key: str, settings: Settings, solver: Solver) -> FitProgress:
+    basis, scales = settings.start_basis(inputs.n_features)
     return FitProgress(
-        key=key,
-        loss=settings.loss,
+        spec=settings.spec(key),
         solver=solver,
-        alpha=settings.effective_alpha(session.inputs),
+        alpha=settings.effective_alpha(inputs),
         max_iter=settings.max_iter,
-        convergence=Convergence(settings.tol),
-        basis=basis.astype(session.dtype),
+        convergence=Convergence(settings.tol, dtype),
+        basis=basis.astype(dtype),
         scales=scales,
     )
-
-
-def _finish(
-    session: _Session, fit: FitProgress, settings: Settings, evaluation: Record, output: Output | None
-) -> FitResult:
-    result = _result(session, fit, settings, evaluation)
-    if not session.inputs.lazy:
-        usages = {role: session.engine.usages(fit.order(), role) for role in evaluation}
-    elif output is not None:
-        usages = {role: _written(session, fit, role, output) for role in evaluation}
-    result = _with_usages(result, session.inputs, usages)
-    if output is None:
-        return result
-    output.finish(result)
-    if not session.inputs.lazy:
-        return result
-    return _with_usages(result, session.inputs, {role: read_usages(output.path, role) for role in evaluation})
-
-
-def _written(session: _Session, fit: FitProgress, role: Role, output: Output) -> Any:
-    """Have the workers write the usages of a role aside."""
-    shape = (session.inputs.n_rows[role], fit.basis.shape[1])
-    create_usages(output.location, role, *shape, session.plan.chunk_rows, session.dtype)
-    session.engine.write_usages(fit.order(), role, output.location)
-    return read_usages(output.location, role)
-
-
-def _with_usages(result: FitResult, inputs: Inputs, usages: Mapping[Role, Any]) -> FitResult:
-    wrapped = {f"{role}_usages": inputs.wraps[role](values) for role, values in usages.items()}
-    return replace(result, **wrapped)
-
-
-def _result(session: _Session, fit: FitProgress, settings: Settings, evaluation: Record) -> FitResult:
-    """All but the usages."""
-    inputs = session.inputs
-    components = np.ascontiguousarray(fit.basis.T)
-    divergences = {role: sums.divergence for role, sums in evaluation.items()}
-    return FitResult(
-        components=components,
-        target_usages=None,
-        background_usages=None,
-        target_signal=evaluation["target"].usage_sum,
-        background_signal=evaluation["background"].usage_sum if "background" in evaluation else None,
-        history=pd.DataFrame([asdict(swept) for swept in fit.history]),
-        divergences=Divergences(
-            divergences["target"], divergences.get("background", np.nan), objective(divergences, fit.alpha)
-        ),
-        status=_status(fit, collapse(components, evaluation, inputs.n_rows["target"])),
-        features=inputs.features,
-        row_names=inputs.row_names,
-        parameters=settings.described() | {"dtype": session.dtype, "effective_alpha": fit.alpha},
-        versions=versions(),
-        run=_run(session, fit),
-    )
-
-
-def _status(fit: FitProgress, collapsed: str | None) -> Status:
-    status = fit.status
-    if status is None:
-        raise ValueError(f"{fit.key} still runs")
-    if collapsed is None:
-        return status
-    cause = (
-        "alpha is probably too large for this data: try a smaller one" if fit.alpha > 0 else "ask for fewer components"
-    )
-    return Status("collapsed", f"The factorization collapsed: {collapsed}; {cause}.", status.converged)
-
-
-def _run(session: _Session, fit: FitProgress) -> dict[str, Any]:
-    return {
-        **session.engine.describe(),
-        "shards": len(session.plan.shards),
-        "blocks": session.plan.n_blocks,
-        "stored_values": session.plan.stored_values,
-        "data_visits": len(fit.history) + 1,
-        "resumed_from": 0,
-        "rows": dict(session.inputs.n_rows),
-        "zero_rows": dict(session.findings.zero_rows),
-        "zero_features": int(np.count_nonzero(~session.findings.seen)),
-    }
 
 
 def _report(findings: Findings, inputs: Inputs, settings: Sequence[Settings]) -> None:
@@ -213,6 +144,15 @@ def _report(findings: Findings, inputs: Inputs, settings: Sequence[Settings]) ->
         warnings.warn(
             f"{findings.fractional} values are not integers, but loss='kullback-leibler' is meant for counts. "
             f"{inputs.layer_note} Or use loss='frobenius'.",
+            DataWarning,
+            stacklevel=4,
+        )
+    eps = max(LOSSES[one.loss].eps for one in settings)
+    if 0 < findings.largest < TINY * eps:
+        warnings.warn(
+            f"The values are tiny: the largest is {findings.largest:.2g}, too near to the {eps:g} that the updates add "
+            "to avoid a division by zero, which would distort the components or make them zero. Scale the data up, so "
+            "that the largest value is about 1.",
             DataWarning,
             stacklevel=4,
         )

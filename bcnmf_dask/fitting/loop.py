@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.engine.base import Engine, Order
+from bcnmf_dask.engine.base import Engine, FitSpec, Order, Times
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.errors import NumericalError
 from bcnmf_dask.fitting.stopping import Convergence, SweepRecord
@@ -27,6 +27,12 @@ EXHAUSTED = Status(
     "The fit was still changing when max_iter was reached: raise max_iter, or tol if this is precise enough.",
     False,
 )
+EXHAUSTED_AT_FIXED_BASIS = Status(
+    "max_iter",
+    "The usages of the new rows were still changing when max_iter of the fit was reached: fit with a larger max_iter, "
+    "or a larger tol if this is precise enough.",
+    False,
+)
 
 
 @dataclass
@@ -35,7 +41,7 @@ class FitProgress:
 
     Attributes
     ----------
-    key, loss : str
+    spec : FitSpec
     solver : Solver
     alpha : float
         Effective strength of the contrast.
@@ -49,8 +55,7 @@ class FitProgress:
         None while the fit runs.
     """
 
-    key: str
-    loss: str
+    spec: FitSpec
     solver: Solver
     alpha: float
     max_iter: int
@@ -60,16 +65,21 @@ class FitProgress:
     history: list[SweepRecord] = field(default_factory=list)
     status: Status | None = None
 
+    @property
+    def key(self) -> str:
+        """Names the fit among those of a run."""
+        return self.spec.key
+
     def order(self) -> Order:
         """What the next visit needs to know."""
         return Order(self.key, len(self.history), self.basis, self.scales)
 
-    def advance(self, record: Record, seconds: float) -> SweepRecord:
+    def advance(self, record: Record, times: Times) -> SweepRecord:
         """Take the sums of a sweep: update the basis, write the history, see if the fit is over."""
         started = time.perf_counter()
         basis = self.basis.astype(np.float64)
         with np.errstate(all="ignore"):  # what overflows is refused in words below
-            divergences = {role: LOSSES[self.loss].divergence(sums, basis) for role, sums in record.items()}
+            divergences = {role: LOSSES[self.spec.loss].divergence(sums, basis) for role, sums in record.items()}
             new, scales = normalise(self.solver.next_basis(basis, record))
             change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
         self._refuse_non_finite(change, *divergences.values())
@@ -80,17 +90,24 @@ class FitProgress:
             background_divergence=divergences.get("background", np.nan),
             objective=objective(divergences, self.alpha),
             basis_change=change,
-            seconds=seconds + time.perf_counter() - started,
+            **_split(times, time.perf_counter() - started),
         )
         self.history.append(swept)
         self._judge()
         return swept
 
+    def go_on(self, basis: NDArray[Any], scales: NDArray[Any], history: Sequence[SweepRecord]) -> None:
+        """Take up a fit where it was saved."""
+        self.basis, self.scales = basis, scales
+        for swept in history:
+            self.history.append(swept)
+            self._judge()
+
     def _judge(self) -> None:
         if self.convergence.reached(self.history[-1]):
             self.status = CONVERGED
         elif len(self.history) >= self.max_iter:
-            self.status = EXHAUSTED
+            self.status = EXHAUSTED if self.solver.learns else EXHAUSTED_AT_FIXED_BASIS
 
     def _refuse_non_finite(self, *numbers: float) -> None:
         if not np.isfinite(numbers).all():
@@ -105,7 +122,12 @@ def objective(divergences: Mapping[Role, float], alpha: float) -> float:
     return divergences["target"] - alpha * divergences.get("background", 0.0)
 
 
-def run_fits(engine: Engine, fits: Sequence[FitProgress], callbacks: Sequence[Callback]) -> None:
+def run_fits(
+    engine: Engine,
+    fits: Sequence[FitProgress],
+    callbacks: Sequence[Callback],
+    after_sweep: Callable[[Sequence[FitProgress]], None] = lambda _: None,
+) -> None:
     """Sweep until every fit is over. Rows are visited once per sweep for all fits that still run.
 
     Parameters
@@ -116,6 +138,8 @@ def run_fits(engine: Engine, fits: Sequence[FitProgress], callbacks: Sequence[Ca
         Changed in place.
     callbacks : sequence of callable
         Called after each sweep with the record of each fit; True ends that fit.
+    after_sweep : callable
+        Called after each sweep with all fits, between two sweeps: where they can be saved.
 
     Raises
     ------
@@ -123,11 +147,16 @@ def run_fits(engine: Engine, fits: Sequence[FitProgress], callbacks: Sequence[Ca
         If a divergence or a basis is no longer finite.
     """
     while running := [fit for fit in fits if fit.status is None]:
-        started = time.perf_counter()
-        records = engine.sweep([fit.order() for fit in running])
-        seconds = time.perf_counter() - started
+        records, times = engine.sweep([fit.order() for fit in running])
         for fit, record in zip(running, records, strict=True):
-            swept = fit.advance(record, seconds)
+            swept = fit.advance(record, times)
             ended = [callback(swept) for callback in callbacks]
             if fit.status is None and any(ended):
                 fit.status = STOPPED
+        after_sweep(fits)
+
+
+def _split(times: Times, driver: float) -> dict[str, float]:
+    named = {f"{name}_seconds": seconds for name, seconds in times._asdict().items()} | {"driver_seconds": driver}
+    # Reading is part of computing.
+    return {"seconds": sum(named.values()) - times.read, **named}

@@ -48,6 +48,7 @@ RULES: Mapping[str, Rule] = {
         f"a mapping with any of {', '.join(map(repr, START_ARRAYS))}",
     ),
     "dtype": _one_of(DTYPES),
+    "checkpoint_every": Rule(lambda value: _whole(value, 1), "a whole number of sweeps, at least 1"),
     "solver": _one_of(("published",)),
 }
 """By the names of `Settings` and of the estimator."""

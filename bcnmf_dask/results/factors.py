@@ -119,6 +119,8 @@ def write_usages(location: str, role: Role, start: int, values: NDArray[Any]) ->
         Usages of the rows ``start:start + n``. The caller sees to it that no two writers at a time share a
         chunk.
     """
+    if not len(values):
+        return  # opening costs as much as writing
     open_array(location, usages_name(role), mode="r+")[start : start + len(values)] = values
 
 

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from bcnmf_dask.updates.statistics import Role
 
 FORMAT = "bcnmf_dask.fit"
 FORMAT_VERSION = 1
+_SILENCE = Lock()  # the filters of warnings belong to the process: of two threads, one would restore the other's
 PIECE_ROWS = 100_000
 """Rows that the driver holds at once: names of 1e8 cells must never be in memory together."""
 
@@ -43,7 +45,7 @@ def write_result(location: str, result: FitResult) -> None:
     _write_components(location, result)
     _write_history(location, result)
     _write_role(location, result, "target", result.target_usages, result.target_signal)
-    if result.background_usages is not None:
+    if result.background_signal is not None:
         _write_role(location, result, "background", result.background_usages, result.background_signal)
     _consolidate(location)
 
@@ -122,7 +124,7 @@ def _write_labels(
 
 def _consolidate(location: str) -> None:
     """Collect all metadata in one file, so that opening takes one read."""
-    with warnings.catch_warnings():
+    with _SILENCE, warnings.catch_warnings():
         # Zarr notes that format 3 does not specify consolidated metadata; readers without it ignore it.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
         zarr.consolidate_metadata(location, zarr_format=3)

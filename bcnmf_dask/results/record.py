@@ -18,6 +18,11 @@ HISTORY_COLUMNS = (
     "objective",
     "basis_change",
     "seconds",
+    "compute_seconds",
+    "read_seconds",
+    "merge_seconds",
+    "scheduler_seconds",
+    "driver_seconds",
 )
 """The columns of a history, one row per sweep; divergences are those of the basis the sweep began with."""
 

@@ -37,8 +37,10 @@ def save_result(result: FitResult, path: str | os.PathLike[str]) -> None:
     ------
     InputError
         ``path`` exists, or its folder does not, or cannot be written to.
+    OutputError
+        Writing fails on the way; nothing is left half-written.
     """
-    output = Output.at(path)
+    output = Output.at(path, "path")
     try:
         output.finish(result)
     except BaseException:

@@ -1,6 +1,7 @@
 """The published solver: one multiplicative step of the basis per sweep (arXiv 2602.22387)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ class Published:
     damping : float
     """
 
+    learns: ClassVar[bool] = True
+
     loss: str
     alpha: float
     damping: float
@@ -33,6 +36,8 @@ class Published:
 
 class FixedBasis:
     """Keeps the basis: what remains is to fit the usages of new rows to it."""
+
+    learns: ClassVar[bool] = False
 
     def next_basis(self, basis: NDArray[np.float64], record: Record) -> NDArray[np.float64]:  # noqa: ARG002
         """See `Solver.next_basis`."""

@@ -20,12 +20,15 @@ class Loss:
     name : str
     default_damping : float
         What ``damping=None`` means: the authors' current default.
+    eps : float
+        The published guard against division by zero. It is absolute, so values must be far above it.
     update_usages, contribute, update_basis, divergence : callable
         See `bcnmf_dask.updates.frobenius` and `bcnmf_dask.updates.kullback_leibler`.
     """
 
     name: str
     default_damping: float
+    eps: float
     update_usages: Callable[[Rows, NDArray[Any], NDArray[Any], float], NDArray[Any]]
     contribute: Callable[[Rows, NDArray[Any], NDArray[Any]], Statistics]
     update_basis: Callable[[NDArray[Any], Statistics, Statistics | None, float, float], NDArray[Any]]
@@ -36,6 +39,7 @@ LOSSES: Mapping[str, Loss] = {
     "frobenius": Loss(
         "frobenius",
         1.0,
+        frobenius.EPS,
         frobenius.update_usages,
         frobenius.contribute,
         frobenius.update_basis,
@@ -44,6 +48,7 @@ LOSSES: Mapping[str, Loss] = {
     "kullback-leibler": Loss(
         "kullback-leibler",
         0.5,
+        kullback_leibler.EPS,
         kullback_leibler.update_usages,
         kullback_leibler.contribute,
         kullback_leibler.update_basis,

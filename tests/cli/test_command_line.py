@@ -9,7 +9,7 @@ import pytest
 
 import bcnmf_dask
 from bcnmf_dask.cli.talking import in_words
-from bcnmf_dask.errors import ClusterError, InputError, NumericalError
+from bcnmf_dask.errors import ClusterError, InputError, NumericalError, Preempted
 from bcnmf_dask.estimator import BCNMF
 
 
@@ -17,7 +17,11 @@ from bcnmf_dask.estimator import BCNMF
     ("arguments", "words"),
     [
         (["--help"], ["target", "background", "bcnmf-dask demo", "bcnmf-dask fit stim.h5ad ctrl.h5ad"]),
-        (["fit", "--help"], ["--n-components", "[default: 20]", "[default: kullback-leibler]", "--key condition"]),
+        (
+            ["fit", "--help"],
+            ["--n-components", "[default: 20]", "[default: kullback-leibler]", "--key condition", "--signal=TERM@120"],
+        ),
+        (["fit", "-h"], ["Recovery", "--checkpoint-every", "only --max-iter", "exit code 75"]),
         (["demo", "-h"], ["--seeds", "[default: 5]", "adjusted Rand index"]),
     ],
 )
@@ -55,6 +59,7 @@ def test_python_dash_m_is_the_command():
         (ClusterError("client: gone"), 1, "error: --scheduler: gone"),
         (NumericalError("use dtype='float64'"), 1, "error: use --dtype float64"),
         (MemoryError(), 1, "error: the memory of this machine was not enough"),
+        (Preempted("can be resumed with checkpoint='x'"), 75, "stopped: can be resumed with --checkpoint x"),
         (KeyboardInterrupt(), 130, "interrupted: stopped with Ctrl-C"),
         (ZeroDivisionError("by zero"), 70, "unexpected error: ZeroDivisionError: by zero\nThis is not your fault."),
     ],

@@ -194,3 +194,16 @@ def test_on_worker_processes_of_this_machine(run, h5ad_pair, cells, tmp_path):
     assert done.exit_code == 0, done.output
     assert re.search(r"runs       on this machine, \d+ worker processes", done.stderr)
     same(tmp_path / "fit.zarr", cells[:30], cells[30:])
+
+
+def test_a_full_disk_is_an_error_of_ours(run, h5ad_pair, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bcnmf_dask.results.output.write_result", full)
+    done = run("fit", *h5ad_pair, "--out", "fit.zarr", "--n-components", 3, "--max-iter", 2)
+    assert done.exit_code == 1
+    assert "error: --out: the result cannot be written to" in done.stderr
+    assert "(No space left on device). Free space there" in done.stderr
+    assert "not your fault" not in done.stderr
+    assert not list(tmp_path.glob("*fit.zarr*"))

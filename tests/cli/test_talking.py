@@ -17,7 +17,7 @@ def console(terminal: bool, width: int = 120) -> Console:
 
 
 def record(iteration: int, background: float = 5.0) -> SweepRecord:
-    return SweepRecord(iteration, 1234.5678, background, 1.0, 0.0123, 0.25)
+    return SweepRecord(iteration, 1234.5678, background, 1.0, 0.0123, 0.25, 0.2, 0.0, 0.0, 0.05, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,9 @@ def record(iteration: int, background: float = 5.0) -> SweepRecord:
         ("Or use loss='frobenius'.", "Or use --loss frobenius."),
         ('with features="intersection".', "with --features intersection."),
         ("use dtype='float64', damping=0.5", "use --dtype float64, --damping 0.5"),
-        ("raise max_iter, or tol", "raise --max-iter, or tol"),
+        ("raise max_iter, or tol", "raise --max-iter, or --tol"),
+        ("or a larger tol if this", "or a larger --tol if this"),
+        ("the toll of bcnmf-tol or --tol", "the toll of bcnmf-tol or --tol"),
         ("random_state: got -1", "--seed: got -1"),
         ("target: 'x' is no label", "target: 'x' is no label"),
         ("'/data/alpha=1/my_tol=2.h5ad' is empty", "'/data/alpha=1/my_tol=2.h5ad' is empty"),
@@ -92,6 +94,31 @@ def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
     assert first == f"sweep 1/100: {describe(record(1))}"
     assert second == f"sweep 31/100: {describe(record(31))}, at most 0:01:09 left"
     assert third.startswith("sweep 61/100: ")
+
+
+def test_a_resumed_fit_is_timed_from_where_it_went_on(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("bcnmf_dask.cli.progress.time.monotonic", lambda: now)
+    out = console(terminal=False)
+    with progress(out, 100, False, describe) as (callback,):
+        for iteration in range(51, 82):
+            now = float(iteration)
+            callback(record(iteration))
+    first, second = out.file.getvalue().splitlines()
+    assert first == f"sweep 51/100: {describe(record(51))}"
+    assert second == f"sweep 81/100: {describe(record(81))}, at most 0:00:19 left"
+
+
+def test_the_bar_of_a_resumed_fit_starts_where_it_went_on():
+    with progress(console(terminal=True), 100, False, describe) as (callback,):
+        now = 0.0
+        bar = callback.__self__
+        bar.get_time = lambda: now
+        for iteration in range(51, 62):
+            now += 1.0
+            callback(record(iteration))
+        assert bar.tasks[0].completed == 61
+        assert bar.tasks[0].time_remaining == 39
 
 
 def test_a_terminal_gets_a_bar():

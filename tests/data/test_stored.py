@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anndata
 import h5py
 import numpy as np
 import pytest
@@ -143,9 +144,48 @@ def test_columns_beyond_the_last_feature_are_refused(adata, write):
         AnnDataSource(path, "X").read(0, 23)
 
 
-def test_a_lost_chunk_of_column_numbers_is_refused(adata, write):
-    path = write(adata, "a.zarr")
-    chunks = [chunk for chunk in (path / "X" / "indices" / "c").rglob("*") if chunk.is_file()]
+def lose_chunk(path, element):
+    chunks = [chunk for chunk in (path / element / "c").rglob("*") if chunk.is_file()]
     chunks[0].unlink()
+
+
+@pytest.mark.parametrize("part", ["data", "indices"])
+def test_a_store_that_lost_chunks_is_refused_when_opened(adata, write, part):
+    path = write(adata, "a.zarr")
+    lose_chunk(path, f"layers/counts/{part}")
+    AnnDataSource(path, "X")
+    with pytest.raises(InputError, match=rf"a\.zarr' is truncated: 1 chunk\(s\) of 'layers/counts/{part}' are missing"):
+        AnnDataSource(path, "layers/counts")
+
+
+def test_row_pointers_that_were_lost_are_refused(adata, write):
+    path = write(adata, "a.zarr")
+    lose_chunk(path, "X/indptr")
+    with pytest.raises(InputError, match=r"a\.zarr' could not be read .*row pointers"):
+        AnnDataSource(path, "X")
+
+
+def test_column_numbers_that_were_lost_meanwhile_are_refused(adata, write):
+    path = write(adata, "a.zarr")
+    source = pickle.loads(pickle.dumps(AnnDataSource(path, "X")))
+    lose_chunk(path, "X/indices")
     with pytest.raises(InputError, match="stores the same feature more than once"):
-        AnnDataSource(path, "X").read(0, 23)
+        source.read(0, 23)
+
+
+@pytest.mark.parametrize("rows", [np.eye(4, 3)[:1], np.zeros((3, 2)), np.ones((5, 1)), np.diag([0, 0, 2.0])])
+def test_chunks_that_are_zeros_by_right_need_not_be_there(write, rows):
+    path = write(anndata.AnnData(sp.csr_array(rows)), "a.zarr")
+    np.testing.assert_array_equal(AnnDataSource(path, "X").read(0, len(rows)).toarray(), rows)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+@pytest.mark.parametrize("sharding", [None, (40,)])
+def test_whole_chunked_stores_are_opened(adata, matrix, write, sharding):
+    path = write(adata, "a.zarr")
+    stored = sp.csr_array(matrix)
+    for part in ("data", "indices"):
+        values = getattr(stored, part)
+        zarr.create_array(path / "X" / part, data=values, chunks=(10,), shards=sharding, overwrite=True)
+    zarr.consolidate_metadata(path)
+    np.testing.assert_array_equal(AnnDataSource(path, "X").read(0, 23).toarray(), matrix)

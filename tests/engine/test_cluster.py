@@ -1,9 +1,7 @@
 """What a cluster can do to a fit, and what a fit leaves behind."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -13,14 +11,14 @@ import numpy as np
 import pytest
 import zarr
 from cases import counts
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.data.shards import Shard
+from bcnmf_dask.data.shards import Shard, plan_shards
 from bcnmf_dask.engine import environment
-from bcnmf_dask.engine.clients import GUARD_MISSING
-from bcnmf_dask.engine.placement import assign
+from bcnmf_dask.engine.clients import GUARD_MISSING, open_engine
+from bcnmf_dask.engine.placement import assign, by_owner, to_move
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.settings import Settings
@@ -98,23 +96,6 @@ def test_two_fits_at_once_give_what_each_gives_alone(start_client):
     assert [found[seed].tobytes() for seed in (1, 2)] == [one.tobytes() for one in alone]
 
 
-@pytest.mark.chaos
-def test_a_lost_worker_ends_the_fit_in_words():
-    target, background = counts()
-    with (
-        LocalCluster(2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        victim = sorted(client.run(os.getpid).items())[0][1]
-
-        def kill(record):
-            if record.iteration == 2:
-                os.kill(victim, signal.SIGKILL)
-
-        with pytest.raises(ClusterError, match=r"(?i)start the fit again"):
-            model(max_iter=2000).fit(target, background=background, client=client, callbacks=[kill])
-
-
 def test_a_path_that_workers_cannot_open_is_named(start_client, tmp_path):
     path = tmp_path / "rows.zarr"
     zarr.create_array(path, data=counts()[0])
@@ -145,6 +126,35 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
         model().fit(counts()[0], background=counts()[1], client="tcp://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("where", ["none.json", "garbage", "tcp://127.0.0.1"])
+def test_addresses_that_are_none(where):
+    with pytest.raises(ClusterError, match=rf"no scheduler answered at '{where}' .*tcp://host:8786"):
+        model().fit(counts()[0], background=counts()[1], client=where)
+
+
+def test_a_closed_client(start_client):
+    client = Client(start_client(3).scheduler.address, set_as_default=False)
+    client.close()
+    with pytest.raises(ClusterError, match=r"the scheduler no longer answers \(the client is closed\)"):
+        model().fit(counts()[0], background=counts()[1], client=client)
+
+
+def test_the_copy_of_the_workers_that_a_client_keeps_is_not_believed(start_client, monkeypatch):
+    client = start_client(3)
+    monkeypatch.setattr(client, "scheduler_info", lambda **_: {"workers": {}})
+    fitted = model().fit(counts()[0], background=counts()[1], client=client)
+    assert (fitted.run_["workers_lost"], len(fitted.run_["shards_per_worker"])) == (0, 3)
+
+
+def test_a_folder_that_workers_do_not_see(start_client, tmp_path):
+    inputs = read_inputs(counts()[0], None)
+    with open_engine(start_client(3), inputs, plan_shards(inputs), "float32") as engine:
+        engine.check_writable(str(tmp_path))
+        with pytest.raises(InputError, match=r"nowhere: worker tcp://.* on host .* cannot write there.*shared storage"):
+            engine.check_writable(str(tmp_path / "nowhere"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_client_that_is_none():
     with pytest.raises(InputError, match=r"client: got int\. Expected a distributed.Client"):
         model().fit(counts()[0], background=counts()[1], client=7)
@@ -154,7 +164,7 @@ def test_an_address_and_a_scheduler_file(start_client, tmp_path):
     client = start_client(3)
     file = tmp_path / "scheduler.json"
     file.write_text(json.dumps({"address": client.scheduler.address, "type": "Scheduler"}))
-    for where in (client.scheduler.address, str(file)):
+    for where in (client.scheduler.address, str(file), file):
         fitted = model().fit(counts()[0], background=counts()[1], client=where)
         assert fitted.run_["engine"] == "cluster"
 
@@ -176,20 +186,29 @@ def shard(index, values):
 
 def test_shards_are_spread_by_stored_values():
     shards = [shard(i, values) for i, values in enumerate([10, 10, 10, 30])]
-    owners = assign(shards, ["a", "b"], {})
-    assert [[one.index for one in owned] for owned in owners.values()] == [[0, 1, 2], [3]]
+    assert by_owner(assign(shards, ["a", "b"], {}, {})) == {"a": [0, 1, 2], "b": [3]}
 
 
 def test_holders_are_preferred_up_to_their_fair_share():
     shards = [shard(i, 10) for i in range(4)]
-    owners = assign(shards, ["a", "b"], {index: ["b"] for index in range(4)})
-    assert {address: len(owned) for address, owned in owners.items()} == {"a": 2, "b": 2}
-    assert [one.index for one in owners["b"]] == [0, 1]
+    owners = assign(shards, ["a", "b"], {}, {index: ["b"] for index in range(4)})
+    assert by_owner(owners) == {"b": [0, 1], "a": [2, 3]}
+
+
+def test_orphans_go_to_the_least_loaded():
+    shards = [shard(i, 10) for i in range(6)]
+    assert assign(shards, ["a", "b"], {0: "a", 1: "a", 2: "a", 3: "b"}, {}) == {4: "b", 5: "b"}
+
+
+def test_a_worker_that_joins_is_given_its_share():
+    shards = [shard(i, 10) for i in range(6)]
+    owners = {0: "a", 1: "a", 2: "a", 3: "a", 4: "b", 5: "b"}
+    assert to_move(shards, ["a", "b", "c"], owners) == [2, 3]
+    assert to_move(shards, ["a", "b"], owners) == []
 
 
 def test_more_workers_than_shards():
-    owners = assign([shard(0, 5)], ["a", "b", "c"], {})
-    assert [len(owned) for owned in owners.values()] == [1, 0, 0]
+    assert assign([shard(0, 5)], ["a", "b", "c"], {}, {}) == {0: "a"}
 
 
 def test_a_small_fit_runs_where_most_workers_own_nothing(start_client):

@@ -7,12 +7,12 @@ TOL = 1e-3
 
 
 def record(target=100.0, background=50.0, change=0.0):
-    return SweepRecord(1, target, background, target - background, change, 0.1)
+    return SweepRecord(1, target, background, target - background, change, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0)
 
 
-def first_reached(tol, records):
+def first_reached(tol, records, dtype="float64"):
     """The number of the sweep, from 1, at which a fit has converged; None if it never has."""
-    convergence = Convergence(tol)
+    convergence = Convergence(tol, dtype)
     return next((i for i, one in enumerate(records, 1) if convergence.reached(one)), None)
 
 
@@ -26,7 +26,7 @@ def test_ten_quiet_sweeps_after_the_first_converge():
 
 
 def test_it_stays_converged():
-    convergence = Convergence(TOL)
+    convergence = Convergence(TOL, "float64")
     assert [convergence.reached(record()) for _ in range(13)] == [False] * 10 + [True] * 3
 
 
@@ -77,3 +77,16 @@ def test_divergences_of_zero_are_quiet():
 def test_leaving_a_divergence_of_zero_is_loud():
     records = [record(target=0.0)] * 5 + [record(target=1e-9)] * 50
     assert first_reached(TOL, records) == 5 + 11
+
+
+@pytest.mark.parametrize(("dtype", "share"), [("float64", 1e-16), ("float32", 1e-8)])
+def test_rounding_errors_of_a_vanishing_divergence_are_quiet(dtype, share):
+    draw = np.random.default_rng(0)
+    noise = [record(target=100 * share * draw.random(), background=50 * share * draw.random()) for _ in range(30)]
+    assert first_reached(TOL, [record(), *noise], dtype) == 12
+    assert first_reached(TOL, noise, dtype) is None  # that began so small
+
+
+def test_a_divergence_that_still_falls_is_loud():
+    falling = [record(target=100 * 0.1**i) for i in range(13)]
+    assert first_reached(TOL, falling) is None

@@ -3,9 +3,10 @@
 import numpy as np
 import oracle
 import pytest
+import scipy.sparse as sp
 
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.errors import DataWarning, InputError, NumericalError
+from bcnmf_dask.errors import DataWarning, InputError, NumericalError, OutputError
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.results.result import load_result
 
@@ -17,7 +18,7 @@ def run(inputs, settings, dtype="float32", **given):
 def assert_same_bits(one, other):
     for name in ("components", "target_usages", "background_usages", "target_signal", "background_signal"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    columns = [column for column in one.history if column != "seconds"]
+    columns = [column for column in one.history if not column.endswith("seconds")]
     assert one.history[columns].equals(other.history[columns])
     assert (one.divergences, one.status) == (other.divergences, other.status)
 
@@ -142,6 +143,23 @@ def test_fractions_are_reported_for_counts_only(make_settings):
         run(inputs, [make_settings(alpha=0.0), make_settings(alpha=0.0, loss="kullback-leibler")])
 
 
+@pytest.mark.filterwarnings("ignore:.*values are not integers:bcnmf_dask.errors.DataWarning")
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize(("loss", "factor"), [("frobenius", 1e-8), ("kullback-leibler", 1e-14)])
+def test_tiny_values_are_reported(make_settings, loss, factor, form):
+    """The published guards, 1e-10 and 1e-16, are absolute."""
+    rows = form(factor * np.random.default_rng(0).random((20, 6)))
+    with pytest.warns(DataWarning, match=r"values are tiny: the largest is 1e-(08|14), too.*Scale the data up"):
+        run(read_inputs(rows, None), [make_settings(alpha=0.0, loss=loss, max_iter=1)])
+
+
+def test_small_values_and_zeros_are_not_tiny(make_settings):
+    """Warnings are errors here."""
+    for scale in (1e-3, 0.0):
+        rows = scale * np.random.default_rng(0).random((20, 6))
+        run(read_inputs(rows, None), [make_settings(alpha=0.0, max_iter=1)])
+
+
 def test_zero_rows_and_features_are_kept_as_zeros_and_reported(make_settings, caplog):
     rows = np.random.default_rng(0).poisson(3.0, (12, 6)).astype(float)
     rows[4] = 0
@@ -170,22 +188,39 @@ def test_impossible_settings_are_refused_before_anything_is_written(both_sides, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_collapse_is_named_with_its_cause(make_settings):
-    """Data of two features only: no component can rest on three."""
-    rows = np.zeros((60, 10))
-    rows[:, :2] = np.random.default_rng(0).random((60, 2)) + 0.1
-    (plain,) = run(read_inputs(rows, None), [make_settings(alpha=0.0, n_components=2)])
-    assert plain.status.word == "collapsed"
-    assert not plain.status.converged
-    assert "ask for fewer components" in plain.status.sentence
-    (contrasted,) = run(read_inputs(rows, rows[:30]), [make_settings(alpha=0.1, n_components=2)])
-    assert contrasted.status.word == "collapsed"
-    assert "try a smaller one" in contrasted.status.sentence
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
+def test_data_that_components_explain_exactly_converges(make_settings, dtype, loss):
+    draw = np.random.default_rng(0)
+    rows = np.outer(draw.integers(1, 9, 60), draw.integers(1, 9, 15)).astype(float)
+    (result,) = run(
+        read_inputs(rows, None), [make_settings(alpha=0.0, n_components=1, loss=loss, tol=1e-3, max_iter=200)], dtype
+    )
+    assert result.status.word == "converged"
 
 
-def test_a_collapsed_fit_may_have_converged(make_settings):
-    rows = np.zeros((60, 10))
-    rows[:, 0] = 1.0
-    (result,) = run(read_inputs(rows, None), [make_settings(alpha=0.0, max_iter=100, tol=1e-3)])
-    assert result.status.word == "collapsed"
-    assert result.status.converged
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_does_not_lose_a_fit_in_memory(both_sides, make_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("bcnmf_dask.results.output.write_result", full)
+    with pytest.raises(OutputError, match="No space left on device") as ended:
+        run(both_sides, [make_settings()], outs=[tmp_path / "fit.zarr"])
+    monkeypatch.undo()
+    assert_same_bits(ended.value.result, run(both_sides, [make_settings()])[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["engine.local.create_all_usages", "results.output.write_result"])
+def test_of_lazy_usages_a_full_disk_leaves_the_components(make_settings, tmp_path, monkeypatch, step):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((30, 8)))
+    inputs, settings = read_inputs(tmp_path / "rows.npy", None), [make_settings(alpha=0.0)]
+    monkeypatch.setattr(f"bcnmf_dask.{step}", full)
+    with pytest.raises(OutputError, match="No space left on device") as ended:
+        run(inputs, settings, outs=[tmp_path / "fit.zarr"])
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
+    (whole,) = run(inputs, settings)
+    np.testing.assert_array_equal(ended.value.result.components, whole.components)
+    assert ended.value.result.target_usages is None

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pytest
 
+from bcnmf_dask.engine.base import FitSpec, Times
 from bcnmf_dask.errors import NumericalError
 from bcnmf_dask.fitting.loop import FitProgress, objective, run_fits
 from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.results.record import HISTORY_COLUMNS
-from bcnmf_dask.solvers.published import FixedBasis
+from bcnmf_dask.solvers.published import FixedBasis, Published
 from bcnmf_dask.updates.statistics import Statistics
 
 F, K = 4, 2
@@ -25,7 +26,7 @@ class ScriptedEngine:
 
     def sweep(self, orders):
         self.asked.append([(order.key, order.stamp) for order in orders])
-        return [self._record(order.stamp) for order in orders]
+        return [self._record(order.stamp) for order in orders], Times(0.2, 0.1, 0.03, 0.05)
 
     def _record(self, stamp):
         script = {"target": self.target, "background": self.background}
@@ -46,6 +47,7 @@ class Played:
     """A solver that gives one basis after the other."""
 
     bases: list
+    learns = True
 
     def next_basis(self, basis, record):
         return self.bases.pop(0)
@@ -53,16 +55,25 @@ class Played:
 
 def make_fit(key="fit", max_iter=5, tol=0.0, alpha=2.0, solver=None):
     basis = np.full((F, K), 1 / F)
-    return FitProgress(key, "frobenius", solver or FixedBasis(), alpha, max_iter, Convergence(tol), basis, np.ones(K))
+    spec = FitSpec(key, "frobenius", K, 1.0, 0)
+    return FitProgress(spec, solver or FixedBasis(), alpha, max_iter, Convergence(tol, "float64"), basis, np.ones(K))
 
 
 def test_a_fit_ends_at_max_iter_and_says_what_to_try():
-    fit, engine = make_fit(max_iter=4), ScriptedEngine()
+    fit, engine = make_fit(max_iter=4, solver=Published("frobenius", 0.0, 1.0)), ScriptedEngine()
     run_fits(engine, [fit], [])
     assert engine.asked == [[("fit", 0)], [("fit", 1)], [("fit", 2)], [("fit", 3)]]
     assert fit.status.word == "max_iter"
     assert not fit.status.converged
     assert "raise max_iter" in fit.status.sentence
+
+
+def test_new_rows_that_still_change_speak_of_their_usages():
+    fit = make_fit(max_iter=2, solver=FixedBasis())
+    run_fits(ScriptedEngine(), [fit], [])
+    assert fit.status.word == "max_iter"
+    assert "usages of the new rows were still changing" in fit.status.sentence
+    assert "fit with a larger max_iter" in fit.status.sentence
 
 
 def test_a_quiet_fit_converges():

@@ -35,6 +35,11 @@ def history(n_sweeps: int = 2) -> pd.DataFrame:
             "objective": 2.0 / sweeps,
             "basis_change": 0.5 / sweeps,
             "seconds": 0.25 * sweeps,
+            "compute_seconds": 0.15 * sweeps,
+            "read_seconds": 0.05 * sweeps,
+            "merge_seconds": 0.01 * sweeps,
+            "scheduler_seconds": 0.07 * sweeps,
+            "driver_seconds": 0.02 * sweeps,
         }
     )
 

@@ -1,10 +1,11 @@
+import pickle
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
 import pytest
 
-from bcnmf_dask.errors import InputError
+from bcnmf_dask.errors import InputError, OutputError
 from bcnmf_dask.results.factors import create_usages, read_usages, write_usages
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.result import load_result
@@ -120,8 +121,37 @@ def test_a_fit_that_cannot_be_written_leaves_nothing(tmp_path, make_result):
         raise OSError("worker lost")
 
     usages = da.ones((7, 3)).map_blocks(fail, meta=np.ones((0, 0)))
-    output = Output.at(tmp_path / "fit.zarr")
-    with pytest.raises(OSError, match="worker lost"):
-        output.finish(make_result(target_usages=usages))
+    output, result = Output.at(tmp_path / "fit.zarr"), make_result(target_usages=usages)
+    with pytest.raises(OutputError, match=r"worker lost") as ended:
+        output.finish(result)
+    assert ended.value.result is result
     output.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_told_with_place_and_repair_and_the_result_is_kept(tmp_path, make_result, monkeypatch):
+    output, result = Output.at(tmp_path / "fit.zarr"), make_result()
+    monkeypatch.setattr("bcnmf_dask.results.layout.create_array", full)
+    words = r"out: the result cannot be written to '.*fit\.zarr' \(No space left on device\)\. Free space there or"
+    with pytest.raises(InputError, match=words) as ended:
+        output.finish(result)
+    assert ended.value.result is result
+    output.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_space_for_temporary_files_it_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with pytest.raises(
+        InputError, match=r"no temporary folder .*\(No space left on device\).*give out=, or set .*TMPDIR"
+    ):
+        Output.at(None)
+
+
+def test_the_error_can_be_sent_between_processes():
+    sent = pickle.loads(pickle.dumps(OutputError("disk full", "a result")))
+    assert (str(sent), sent.result) == ("disk full", "a result")

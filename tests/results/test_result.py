@@ -1,6 +1,8 @@
 import shutil
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import dask.array as da
 import numpy as np
@@ -121,7 +123,10 @@ def test_xarray_shows_it_as_one_labelled_data_set(saved, make_result):
             "history_background_divergence": ("iteration",),
             "history_objective": ("iteration",),
             "history_basis_change": ("iteration",),
-            "history_seconds": ("iteration",),
+            **{
+                f"history_{part}seconds": ("iteration",)
+                for part in ("", "compute_", "read_", "merge_", "scheduler_", "driver_")
+            },
         }
         assert set(data.coords) == {"component", "feature", "target_cell", "background_cell", "iteration"}
         assert data.component.values.tolist() == [0, 1, 2]
@@ -254,3 +259,15 @@ def test_a_truncated_group_is_refused(saved):
 
 def test_results_are_compared_by_identity_not_by_ambiguous_arrays(make_result):
     assert make_result() != make_result()
+
+
+def test_refusals_of_save_name_its_own_argument(tmp_path, plain_result):
+    with pytest.raises(InputError, match=r"^path: .* already exists"):
+        save_result(plain_result, tmp_path)
+
+
+def test_saving_in_threads_leaves_the_filters_of_warnings_as_they_were(tmp_path, plain_result):
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: save_result(plain_result, tmp_path / f"{i}.zarr"), range(12)))
+    assert list(warnings.filters) == before

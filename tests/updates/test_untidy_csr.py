@@ -47,7 +47,7 @@ def halves(row):
 
 def blocks_of(rows, dtype):
     shard = Shard(0, 0, 0, N, 4, 0, {"target": (0, N)}, N * F)
-    blocks, findings = load_blocks(ShardOrder(shard, {"target": None}, None, dtype), [rows])
+    blocks, findings = load_blocks(ShardOrder(shard, {"target": None}, None, dtype, "target", F), [rows])
     return [block.parts["target"] for block in blocks], findings
 
 

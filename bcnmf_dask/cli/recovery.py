@@ -1,0 +1,108 @@
+"""Fits that outlive their process: how a fit that was stopped tells the way back."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bcnmf_dask.cli.options import DEFAULT_EVERY
+from bcnmf_dask.cli.signals import sigterm_as_ctrl_c
+from bcnmf_dask.errors import BCNMFError, CheckpointError, InputError, OutputError, Preempted
+from bcnmf_dask.results.checkpoints import CheckpointStore
+
+
+def recovery(checkpoint: str | None, every: int | None, resume: bool) -> dict[str, Any]:
+    """The checkpoints of a fit, as `BCNMF.fit` takes them.
+
+    Raises
+    ------
+    typer.BadParameter
+        If something is said of checkpoints, but not where they are.
+    """
+    if checkpoint is not None:
+        return {"checkpoint": checkpoint, "checkpoint_every": every or DEFAULT_EVERY, "resume": resume}
+    if resume or every is not None:
+        raise typer.BadParameter(
+            "needs --checkpoint DIR, the folder in which the fit is saved.",
+            param_hint="--resume" if resume else "--checkpoint-every",
+        )
+    return {}
+
+
+@contextmanager
+def resumable(checkpoint: str | None, resume: bool) -> Iterator[None]:
+    """Add to the error that ends a fit the command that goes on with it, as a note.
+
+    Parameters
+    ----------
+    checkpoint : str or None
+        Where the fit is saved. None: nothing can be gone on with.
+    resume : bool
+        Whether this command resumes already.
+
+    Raises
+    ------
+    Preempted
+        For Ctrl-C and SIGTERM, also where the fit itself does not answer them: while rows are read, for example.
+    """
+    if checkpoint is None:
+        yield
+        return
+    way_back = f"Resume it with:\n  {command_to_resume(resume)}"
+    try:
+        with sigterm_as_ctrl_c():
+            yield
+    except KeyboardInterrupt as stop:
+        ended = Preempted(f"The fit was stopped {_from_where(checkpoint)}.")
+        ended.add_note(way_back)
+        raise ended from stop
+    except Preempted as stop:
+        stop.add_note(way_back)
+        raise
+    except Exception as error:
+        if not _would_fail_again(error) and _is_saved(checkpoint):
+            error.add_note(way_back)
+        raise
+
+
+def command_to_resume(resumes: bool) -> str:
+    """The command line of this process with ``--resume``, quoted for a shell.
+
+    Parameters
+    ----------
+    resumes : bool
+        Whether it has ``--resume`` already.
+    """
+    given = sys.argv[1:]
+    # Next to the subcommand, because after a "--" it would be the name of a file.
+    return shlex.join([*_program(), *given[:1], *["--resume"] * (not resumes), *given[1:]])
+
+
+def _would_fail_again(error: Exception) -> bool:
+    return isinstance(error, InputError | CheckpointError) and not isinstance(error, OutputError)
+
+
+def _program() -> list[str]:
+    """How this program was called."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
+    name = Path(sys.argv[0]).name
+    return [name if shutil.which(name) == sys.argv[0] else sys.argv[0]]
+
+
+def _from_where(checkpoint: str) -> str:
+    if _is_saved(checkpoint):
+        return f"and can be resumed from its newest checkpoint in {checkpoint!r}"
+    return "before its first checkpoint, so that it will start from the beginning"
+
+
+def _is_saved(checkpoint: str) -> bool:
+    try:
+        return CheckpointStore(checkpoint).newest() is not None
+    except (OSError, BCNMFError):
+        return False

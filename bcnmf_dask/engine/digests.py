@@ -1,0 +1,36 @@
+"""Short proofs that rows and usages are the same as before."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.backend import is_sparse
+from bcnmf_dask.data.loading import Block
+
+
+def checksum(usages: NDArray[Any]) -> int:
+    """CRC-32 of the bytes of an array."""
+    return zlib.crc32(np.ascontiguousarray(usages).tobytes())
+
+
+def digest(blocks: Iterable[Block]) -> str:
+    """A digest of the rows of some blocks: roles, places and values of what is computed."""
+    found = hashlib.blake2b(digest_size=16)
+    for block in blocks:
+        for role, rows in sorted(block.parts.items()):
+            found.update(f"{block.number} {role} {rows.shape} {rows.dtype}".encode())
+            for part in (rows.indptr, rows.indices, rows.data) if is_sparse(rows) else (rows,):
+                found.update(np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()
+
+
+def digest_of_all(digests: Iterable[tuple[int, str]]) -> str:
+    """One digest of those of all shards (index, digest), in any order."""
+    found = hashlib.blake2b(digest_size=16)
+    for index, one in sorted(digests):
+        found.update(f"{index} {one};".encode())
+    return found.hexdigest()

@@ -1,0 +1,102 @@
+"""Which worker holds which shard of a run, and making good what is missing."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from distributed import Client
+
+from bcnmf_dask.data.inputs import Inputs
+from bcnmf_dask.data.shards import ShardPlan
+from bcnmf_dask.engine import tasks
+from bcnmf_dask.engine.base import Recipe
+from bcnmf_dask.engine.crew import Crew
+from bcnmf_dask.engine.delivery import Delivery
+from bcnmf_dask.engine.placement import Owners, assign, by_owner, to_move
+
+Stamps = Mapping[str, Mapping[int, Mapping[str, int]]]
+"""Per worker and shard, the sweeps that the usages of each fit have seen."""
+
+
+class Holdings:
+    """The shards of a run on its workers.
+
+    Attributes
+    ----------
+    replayed : int
+        Shards that were read again and whose sweeps were made again.
+    """
+
+    def __init__(self, client: Client, crew: Crew, run: str, inputs: Inputs, plan: ShardPlan, dtype: str) -> None:
+        self._crew = crew
+        self._plan = plan
+        self._delivery = Delivery(client, crew, run, inputs, plan, dtype)
+        self._owners: Owners = {}
+        self._doubted = True
+        self.replayed = 0
+
+    def doubt(self) -> None:
+        """Look at what the workers really hold before the next step."""
+        self._doubted = True
+
+    def owners(self) -> list[str]:
+        """Workers that own shards, in the order of their first shard."""
+        return list(by_owner(dict(sorted(self._owners.items()))))
+
+    def counts(self) -> dict[str, int]:
+        """Number of shards of every worker."""
+        held = by_owner(self._owners)
+        return {address: len(held.get(address, ())) for address in self._crew.members}
+
+    def settle(self, recipes: Mapping[str, Recipe]) -> None:
+        """See to it that every shard is on a worker that is there, with the usages of every fit at its sweep.
+
+        Raises
+        ------
+        Loss
+            If workers are lost meanwhile.
+        """
+        if not self._doubted and not self._crew.joined():
+            return
+        self._crew.muster()
+        stamps: Stamps = self._crew.everywhere(tasks.stamps)
+        self._owners = {index: owner for index, owner in self._owners.items() if index in stamps.get(owner, ())}
+        for index in to_move(self._plan.shards, self._crew.members, self._owners):
+            del self._owners[index]
+        self._drop_strays(stamps)
+        missing = [shard.index for shard in self._plan.shards if shard.index not in self._owners]
+        stale = {key: [*missing, *self._stale(recipe, stamps)] for key, recipe in recipes.items()}
+        self._bring(missing)
+        for key, recipe in recipes.items():
+            self._restore(recipe, stale[key])
+        self.replayed += len(missing) if any(recipe.stamp for recipe in recipes.values()) else 0
+        self._doubted = False
+
+    def _stale(self, recipe: Recipe, stamps: Stamps) -> list[int]:
+        """Shards whose usages of a fit are neither at its sweep nor, as after a repeated call, one ahead."""
+        good = (recipe.stamp, recipe.stamp + 1)
+        return [index for index, owner in self._owners.items() if stamps[owner][index].get(recipe.spec.key) not in good]
+
+    def _drop_strays(self, stamps: Stamps) -> None:
+        """Free shards on workers that do not own them (any more): they would be counted twice."""
+        strays = {
+            worker: [index for index in held if self._owners.get(index) != worker] for worker, held in stamps.items()
+        }
+        strays = {worker: indices for worker, indices in strays.items() if indices}
+        self._crew.call(strays, tasks.drop, lambda worker: (strays[worker],))
+
+    def _bring(self, indices: list[int]) -> None:
+        if not indices:
+            return
+        chunks = self._delivery.chunks(indices)
+        found = assign(self._plan.shards, self._crew.members, self._owners, self._delivery.holders(chunks))
+        self._owners |= found  # before it is true: those that take theirs although another is lost keep it
+        self._delivery.deliver(found, chunks)
+
+    def _restore(self, recipe: Recipe, indices: Iterable[int]) -> None:
+        """Make the usages of a fit on these shards; each worker makes those of its own."""
+        wanted = by_owner(self._owners, indices)
+
+        def arguments(worker: str) -> tuple[Any, ...]:
+            return recipe.of(wanted[worker]), wanted[worker]
+
+        self._crew.call(wanted, tasks.restore, arguments)

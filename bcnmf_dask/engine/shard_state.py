@@ -1,0 +1,101 @@
+"""One shard and the state of every fit on it, and what is computed on one block."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.data.findings import Findings
+from bcnmf_dask.data.loading import Block
+from bcnmf_dask.data.shards import Shard
+from bcnmf_dask.engine.base import FitSpec, Order, Recipe
+from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.errors import ClusterError
+from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.statistics import Evaluation, Role
+
+Usages = Mapping[Role, NDArray[Any]]
+
+
+@dataclass
+class FitState:
+    """Usages of one fit on one shard, and the sweeps they have seen. Both change together."""
+
+    spec: FitSpec
+    stamp: int
+    usages: Usages
+
+
+@dataclass
+class ResidentShard:
+    """Blocks of a shard, what was seen in its rows, and the state of every fit on it."""
+
+    shard: Shard
+    blocks: list[Block]
+    findings: Findings
+    fits: dict[str, FitState] = field(default_factory=dict)
+
+    def state(self, order: Order, *stamps: int) -> FitState:
+        """The state of the fit of ``order``, which must be at one of ``stamps``.
+
+        Raises
+        ------
+        ClusterError
+            If it is not: sums over usages of different sweeps would be silently wrong.
+        """
+        state = self.fits.get(order.key)
+        if state is None or state.stamp not in stamps:
+            found = "no usages" if state is None else f"usages of sweep {state.stamp}"
+            raise ClusterError(f"shard {self.shard.index} has {found}, sweep {order.stamp} was expected.")
+        return state
+
+
+def ahead_of(state: FitState, order: Order) -> FitState:
+    """The state after this sweep, usages yet to be filled in; the one at hand if the sweep is a repeated one."""
+    if state.stamp > order.stamp:
+        return state
+    return FitState(state.spec, order.stamp + 1, {role: np.empty_like(old) for role, old in state.usages.items()})
+
+
+def sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) -> Record:
+    """Step the usages of a block into ``ahead``, unless that is done, and take its statistics."""
+    loss = LOSSES[state.spec.loss]
+    record: dict[Role, Any] = {}
+    for role, rows in block.parts.items():
+        place = block.places[role]
+        if ahead is not state:
+            old = scaled(state.usages[role][place], order)
+            ahead.usages[role][place] = loss.update_usages(rows, old, order.basis, state.spec.damping)
+        record[role] = loss.contribute(rows, ahead.usages[role][place], order.basis)
+    return record
+
+
+def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
+    """Take the `Evaluation` of a block."""
+    loss = LOSSES[state.spec.loss]
+    record: dict[Role, Any] = {}
+    for role, rows in block.parts.items():
+        usages = scaled(state.usages[role][block.places[role]], order)
+        statistics = loss.contribute(rows, usages, order.basis)
+        exact = usages.astype(np.float64)
+        divergence = loss.divergence(statistics, order.basis.astype(np.float64))
+        record[role] = Evaluation(divergence, exact.sum(axis=0), exact.T @ exact)
+    return record
+
+
+def scaled(usages: NDArray[Any], order: Order) -> NDArray[Any]:
+    """Usages matched to the basis of an order."""
+    scaled: NDArray[Any] = usages * order.scales.astype(usages.dtype)
+    return scaled
+
+
+def replay_block(block: Block, recipe: Recipe, usages: Usages) -> None:
+    """Step the usages of a block through all sweeps of a recipe while its rows are at hand."""
+    loss = LOSSES[recipe.spec.loss]
+    for role, rows in block.parts.items():
+        place = block.places[role]
+        for order in recipe.orders:
+            old = scaled(usages[role][place], order)
+            usages[role][place] = loss.update_usages(rows, old, order.basis, recipe.spec.damping)

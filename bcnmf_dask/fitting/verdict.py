@@ -1,0 +1,69 @@
+"""How a fit has ended: its status, and for a collapse the cause that the data shows."""
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bcnmf_dask.data.findings import Findings
+from bcnmf_dask.data.inputs import Inputs
+from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.fitting.loop import FitProgress
+from bcnmf_dask.fitting.stopping import FEWEST_FEATURES, FEWEST_SHARE, collapse
+from bcnmf_dask.results.record import Status
+
+DOMINATING = 0.5
+"""Above this share of the sum of squares, one value alone decides what is fitted."""
+
+
+def verdict(
+    fit: FitProgress, components: NDArray[Any], evaluation: Record, inputs: Inputs, findings: Findings
+) -> Status:
+    """The status of a fit that is over.
+
+    Parameters
+    ----------
+    fit : FitProgress
+    components : ndarray (n_components, n_features)
+        Its final ones; rows sum to one.
+    evaluation : mapping of role to Evaluation
+        Of the final factors.
+    inputs : Inputs
+    findings : Findings
+        Of all rows.
+    """
+    status = fit.status
+    if status is None:
+        raise ValueError(f"{fit.key} still runs")
+    if not fit.solver.learns:
+        return status
+    n_features = int(findings.seen.sum())
+    collapsed = collapse(components, evaluation, inputs.n_rows["target"], n_features)
+    if collapsed is None:
+        return status
+    cause = _cause(fit, n_features, inputs, findings)
+    return Status("collapsed", f"The factorization collapsed: {collapsed}; {cause}.", status.converged)
+
+
+def _cause(fit: FitProgress, n_features: int, inputs: Inputs, findings: Findings) -> str:
+    """What in the data explains a collapse; the parameters only where the data does not."""
+    if findings.zero_rows.get("target", 0) == inputs.n_rows["target"]:
+        return "the target has no signal, as all its values are zero: check which rows, layer or file it comes from"
+    if n_features * FEWEST_SHARE < FEWEST_FEATURES:
+        return (
+            f"only {n_features} features have a positive value, which are few for {fit.spec.n_components} components: "
+            "give more features, or ask for fewer components"
+        )
+    share = _share_of_largest(findings)
+    if share > DOMINATING:
+        return (
+            f"one value ({findings.largest:.3g}) makes up {share:.0%} of the sum of squares of the data: correct or "
+            "drop its row or feature, or transform the data"
+        )
+    if fit.alpha > 0:
+        return "alpha is probably too large for this data: try a smaller one"
+    return "ask for fewer components"
+
+
+def _share_of_largest(findings: Findings) -> float:
+    return (findings.largest / math.sqrt(findings.squares)) ** 2 if findings.squares > 0 else 0.0

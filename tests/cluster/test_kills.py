@@ -1,0 +1,147 @@
+"""Workers that own shards are killed; the fit finishes with the bits of one left in peace."""
+
+import pytest
+from chaos import SOURCES, Signals, at_sweep, bits, left_in_peace, model, rows
+
+from bcnmf_dask.engine import cluster
+from bcnmf_dask.engine.cluster import ClusterEngine
+from bcnmf_dask.engine.crew import Crew
+from bcnmf_dask.engine.delivery import Delivery
+from bcnmf_dask.engine.holdings import Holdings
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(60)]
+
+
+def fit(client, **options):
+    target, background = rows()
+    return model().fit(target, background=background, client=client, **options)
+
+
+def assert_repaired(fitted, kill, count=1):
+    assert bits(fitted) == left_in_peace()
+    assert len(kill.victims) == count
+    assert fitted.run_["workers_lost"] == count
+    assert fitted.run_["replayed"] > 0
+
+
+@pytest.mark.parametrize("small", [0, cluster.SMALL])
+@pytest.mark.parametrize(("count", "delay"), [(1, 0.08), (2, None), (2, 0.08)])
+def test_before_and_during_a_sweep(workers, stage, monkeypatch, small, count, delay):
+    monkeypatch.setattr(cluster, "SMALL", small)
+    client = workers(3)
+    kill = Signals(client, count=count)
+    stage.on(ClusterEngine, "sweep", 5, kill, delay)
+    fitted = fit(client)
+    assert stage.hits == ["sweep"]
+    assert_repaired(fitted, kill, count)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_after_a_sweep(workers, stage, count):
+    client = workers(3)
+    kill = Signals(client, count=count)
+    assert_repaired(fit(client, callbacks=[at_sweep(5, lambda: kill(stage.engines[-1]))]), kill, count)
+
+
+@pytest.mark.parametrize("delay", [None, 0.1])
+def test_during_the_replay_that_follows_another_kill(workers, stage, delay):
+    client = workers(3)
+    kill = Signals(client)
+    stage.on(ClusterEngine, "sweep", 7, kill)
+    stage.on(Holdings, "_restore", 2, kill, delay)
+    fitted = fit(client)
+    assert sorted(stage.hits) == ["_restore", "sweep"]
+    assert_repaired(fitted, kill, 2)
+
+
+def test_during_a_snapshot(workers, stage, monkeypatch):
+    monkeypatch.setattr(cluster, "HISTORY_SWEEPS", 3)
+    client = workers(3)
+    kill = Signals(client)
+    stage.on(ClusterEngine, "_snapshot", 1, kill)
+    fitted = fit(client)
+    assert stage.hits == ["_snapshot"]
+    assert fitted.run_["snapshots"] == 2
+    assert_repaired(fitted, kill)
+
+
+def test_after_a_snapshot_the_replay_starts_there(workers, stage, monkeypatch):
+    monkeypatch.setattr(cluster, "HISTORY_SWEEPS", 3)
+    client = workers(3)
+    kill = Signals(client)
+    stage.on(ClusterEngine, "sweep", 6, kill)
+    assert_repaired(fit(client), kill)
+
+
+@pytest.mark.parametrize("step", ["write_inner", "write_edges", "checksums"])
+def test_during_a_checkpoint(workers, stage, tmp_path, step):
+    client = workers(3)
+    kill = Signals(client)
+
+    def when_it_comes(crew, addresses, task, arguments, call=Crew.call):
+        if task.__name__ == step and not kill.victims:
+            kill(stage.engines[-1])
+        return call(crew, addresses, task, arguments)
+
+    stage.replace(Crew, "call", when_it_comes)
+    fitted = fit(client, checkpoint=tmp_path / "saved", checkpoint_every=4)
+    assert_repaired(fitted, kill)
+    again = fit(client, checkpoint=tmp_path / "saved", checkpoint_every=4, resume=True)
+    assert again.run_["resumed_from"] == 8
+    assert bits(again) == left_in_peace()
+
+
+def test_while_results_are_collected(workers, stage):
+    client = workers(3)
+    kill = Signals(client)
+    stage.on(ClusterEngine, "usages", 1, kill)
+    assert_repaired(fit(client), kill)
+
+
+@pytest.mark.parametrize("small", [0, cluster.SMALL])
+def test_between_a_finished_task_and_its_result(workers, stage, monkeypatch, small):
+    monkeypatch.setattr(cluster, "SMALL", small)
+    client = workers(3)
+    kill = Signals(client)
+    stage.on(Crew, "_gather", 12, kill)
+    fitted = fit(client)
+    assert stage.hits == ["_gather"]
+    assert_repaired(fitted, kill)
+
+
+@pytest.mark.parametrize("delay", [None, 0.1])
+def test_the_only_worker(workers, stage, delay):
+    client = workers(1)
+    kill = Signals(client)
+    stage.on(ClusterEngine, "sweep", 5, kill, delay)
+    fitted = fit(client)
+    assert stage.hits == ["sweep"]
+    assert_repaired(fitted, kill)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_rows_come_again_from_every_kind_of_source(workers, stage, tmp_path, kind):
+    client = workers(3)
+    target, background = SOURCES[kind](tmp_path)
+    expected = bits(model().fit(target, background=background, client=False))
+    kill = Signals(client)
+    stage.on(ClusterEngine, "sweep", 4, kill, 0.05)
+    fitted = model().fit(target, background=background, client=client)
+    assert bits(fitted) == expected
+    assert (kill.victims, fitted.run_["workers_lost"]) != ([], 0)
+    assert fitted.run_["replayed"] > 0
+
+
+@pytest.mark.parametrize(("kind", "delay"), [("memory", None), ("memory", 0.1), ("path", 0.02), ("dask", 0.1)])
+def test_while_loading(workers, stage, tmp_path, kind, delay):
+    client = workers(3)
+    target, background = SOURCES[kind](tmp_path)
+    alone = model(max_iter=3).fit(target, background=background, client=False)
+    kill = Signals(client)
+    kill.choose = lambda engine: client.scheduler_info(n_workers=-1)["workers"]  # none owns a shard yet
+    stage.on(Delivery, "deliver", 1, kill, delay)
+    fitted = model(max_iter=3).fit(target, background=background, client=client)
+    assert stage.hits == ["deliver"]
+    assert fitted.run_["workers_lost"] == 1
+    assert bits(fitted) == bits(alone)
+    assert fitted.run_["zero_rows"] == alone.run_["zero_rows"] == {"target": 1, "background": 0}
