@@ -112,10 +112,13 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "overhead.json")
     out = arguments.parse_args().out
-    with local_cluster(2) as cluster, Client(cluster, set_as_default=False) as client:
-        with tempfile.TemporaryDirectory() as folder:
-            small = tiny(client, Path(folder))
-            big = {loss: large(client, Path(folder), loss) for loss in ("kullback-leibler", "frobenius")}
+    with (
+        local_cluster(2) as cluster,
+        Client(cluster, set_as_default=False) as client,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        small = tiny(client, Path(folder))
+        big = {loss: large(client, Path(folder), loss) for loss in ("kullback-leibler", "frobenius")}
     good = {
         "overhead": small["overhead_in_round_trips"] <= ROUND_TRIPS_ALLOWED,
         **{f"checkpoints, {loss}": one["share_of_time"] < CHECKPOINTS_ALLOWED for loss, one in big.items()},

@@ -211,7 +211,10 @@ class Crew:
     def _alive(self) -> list[str]:
         """Addresses of the workers that beat; frozen ones are evicted. Waits while there is none."""
         deadline = time.monotonic() + float(dask.config.get("bcnmf-dask.patience", PATIENCE))
+        wanted: Future[Any] | None = None
         while not (found := self._without_frozen(self._addresses())):
+            # An adaptive cluster starts workers only for tasks that wait.
+            wanted = wanted or self._client.submit(surveyor(), PACKAGES, pure=False)
             if time.monotonic() > deadline:
                 raise ClusterError(
                     "client: the scheduler has had no worker for "

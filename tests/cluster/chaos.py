@@ -126,7 +126,7 @@ class Stage:
         self._monkeypatch.setattr(owner, method, new)
 
     def on(self, owner, method, nth, act, delay=None):
-        """Act at the start of the nth call of a method, or ``delay`` seconds into it; `hits` says when it was in time."""
+        """Act at the start of the nth call of a method, or ``delay`` seconds into it; `hits` says if it was in time."""
         original, calls = getattr(owner, method), []
 
         def disturbed(one, *arguments):

@@ -27,9 +27,10 @@ def main(client, checkpoint, mark, every, *resume):
             callbacks=[tell],
         )
     except Preempted as stopped:
-        print(json.dumps({"preempted": str(stopped)}))
+        sys.stdout.write(json.dumps({"preempted": str(stopped)}))
     else:
-        print(json.dumps({"resumed_from": fitted.run_["resumed_from"], "bits": [part.hex() for part in bits(fitted)]}))
+        found = {"resumed_from": fitted.run_["resumed_from"], "bits": [part.hex() for part in bits(fitted)]}
+        sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,12 @@ def test_adaptive_scaling_leaves_the_workers_of_a_fit(fresh_workers):
     assert eventually(lambda: not client.scheduler_info(n_workers=-1)["workers"]), "once it is over they may go"
 
 
+def test_a_cluster_that_has_shrunk_to_nothing_is_woken(fresh_workers):
+    client = fresh_workers(0)
+    client.cluster.adapt(minimum=0, maximum=1, interval="200ms")
+    assert bits(fit(client)) == left_in_peace()
+
+
 def test_a_worker_restarted_at_its_old_address(fresh_workers):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

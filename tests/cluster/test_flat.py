@@ -1,7 +1,6 @@
 """A long fit needs no more of anything than a short one, and the driver no more for many workers than for few."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -43,17 +42,11 @@ def test_a_thousand_sweeps(workers, tmp_path, saved):
 
 def bytes_per_sweep(client, owners):
     command = [sys.executable, traffic.__file__, client.scheduler.address]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": path()}
-    )
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
     assert told["owners"] == owners
     return told["bytes_per_sweep"]
-
-
-def path():
-    return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH")]))
 
 
 def test_the_driver_moves_one_basis_and_one_record(workers):

@@ -33,7 +33,7 @@ def main(scheduler):
         rows, client=scheduler, callbacks=[lambda record: marks.update({record.iteration: sum(moved)})]
     )
     owners = sum(count > 0 for count in fitted.run_["shards_per_worker"].values())
-    print(json.dumps({"owners": owners, "bytes_per_sweep": (marks[LAST] - marks[FIRST]) / (LAST - FIRST)}))
+    sys.stdout.write(json.dumps({"owners": owners, "bytes_per_sweep": (marks[LAST] - marks[FIRST]) / (LAST - FIRST)}))
 
 
 if __name__ == "__main__":
