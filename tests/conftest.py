@@ -1,4 +1,25 @@
+"""What all tests share. Real data lie beside the repository, or where BCNMF_TEST_DATA says; never in it."""
+
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+REPOSITORY = Path(__file__).parents[1]
 
 settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
 settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """A function from the name of a data set to its folder; skips the test where it is absent."""
+    root = Path(os.environ.get("BCNMF_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+    def folder(name):
+        if not (root / name).is_dir():
+            pytest.skip(f"real data {name!r} is not in {root}; set BCNMF_TEST_DATA to the folder that has it")
+        return root / name
+
+    return folder

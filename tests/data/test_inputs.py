@@ -2,7 +2,6 @@
 
 import pickle
 from contextlib import nullcontext
-from pathlib import Path
 
 import anndata
 import dask.array as da
@@ -180,10 +179,8 @@ def test_names_that_anndata_stores_as_nullable_strings_are_read(name, adata, wri
 
 
 @pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning", "ignore:Moving element:FutureWarning")
-def test_real_files_of_a_very_old_anndata_and_of_bare_csr_agree():
-    folder = Path("/work/shared/data/kang_ifnb")
-    if not folder.exists():
-        pytest.skip("the real data are not here")
+def test_real_files_of_a_very_old_anndata_and_of_bare_csr_agree(data_folder):
+    folder = data_folder("kang_ifnb")
     old, bare = read_inputs(folder / "valid.h5ad", None), read_inputs(folder / "counts.npz", None)
     assert old.n_rows == bare.n_rows == {"target": 1975}
     assert old.n_features == bare.n_features == 6998
