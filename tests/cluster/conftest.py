@@ -1,11 +1,12 @@
 """Clusters whose workers are real processes that can be killed; nannies start them again."""
 
 import logging
-from functools import cache
 
 import pytest
 from chaos import Stage, eventually, held
 from distributed import Client, LocalCluster
+
+logger = logging.getLogger(__name__)
 
 
 def _start(n_workers, **options):
@@ -26,17 +27,27 @@ def _close(client, cluster):
 
 
 @pytest.fixture(scope="session")
-def _clients():
-    started = []
-
-    @cache
-    def start(n_workers):
-        started.append(_start(n_workers))
-        return started[-1][0]
-
-    yield start
-    for client, cluster in started:
+def _shared():
+    """Clusters by number of workers."""
+    started = {}
+    yield started
+    for client, cluster in started.values():
         _close(client, cluster)
+
+
+def _whole(shared, n_workers):
+    """The shared cluster of that size; a new one if a nanny, whose worker was killed too often, has given up."""
+    if n_workers in shared:
+        client, cluster = shared[n_workers]
+        try:
+            client.wait_for_workers(n_workers, timeout=20)
+        except TimeoutError:
+            nannies = {name: (str(one.status), one.worker_address) for name, one in cluster.workers.items()}
+            logger.warning("workers did not come back: %s", nannies)
+            _close(*shared.pop(n_workers))
+    if n_workers not in shared:
+        shared[n_workers] = _start(n_workers)
+    return shared[n_workers][0]
 
 
 @pytest.fixture
@@ -55,13 +66,12 @@ def fresh_workers():
 
 
 @pytest.fixture
-def workers(_clients):
+def workers(_shared):
     """``workers(n)``: a client of n live worker processes; nothing may be held on them after the test."""
     used = []
 
     def start(n_workers):
-        client = _clients(n_workers)
-        client.wait_for_workers(n_workers, timeout=60)
+        client = _whole(_shared, n_workers)
         used.append(client)
         return client
 
