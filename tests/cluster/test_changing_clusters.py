@@ -38,7 +38,7 @@ def test_a_worker_that_joins_is_given_shards(fresh_workers):
 def test_a_pause_longer_than_the_idle_timeout(fresh_workers):
     with dask.config.set({"distributed.scheduler.idle-timeout": "10s"}):
         client = fresh_workers(1)
-    assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_timeout) == 10  # time for workers to start
+    assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.idle_timeout) == 10
     fitted = fit(client, callbacks=[at_sweep(2, lambda: time.sleep(14))])
     assert bits(fitted) == left_in_peace()
     assert fitted.run_["workers_lost"] == 0
