@@ -195,13 +195,11 @@ class ClusterEngine:
         return self._crew.call(workers, task, lambda _: arguments)
 
     def _write(self, order: Order, location: str) -> Checksums:
-        for role in self._inputs.n_rows:
-            where = (order, role, location, self._plan.chunk_rows)
-            self._on_owners(tasks.write_inner, *where)
-            for owner in self._holdings.owners():  # shards share these chunks, so one worker after the other
-                self._on([owner], tasks.write_edges, *where)
-        found = self._on_owners(tasks.checksums, order)
-        return {piece: checksum for part in found.values() for piece, checksum in part.items()}
+        found = self._on_owners(tasks.write, order, location)
+        for owner, written in found.items():
+            if written.shared:  # with other shards: one worker after the other
+                self._on([owner], tasks.write_shared, order, location)
+        return {piece: checksum for written in found.values() for piece, checksum in written.checksums.items()}
 
     def _snapshot_if_due(self, orders: Sequence[Order]) -> None:
         """Save usages where the history for replay has grown long; without a common place it grows on."""

@@ -79,10 +79,10 @@ class LocalEngine:
     def write_usages(self, order: Order, location: str) -> Checksums:
         """See `Engine.write_usages`."""
         create_all_usages(self._inputs, self._plan, order, location)
-        for role in self._inputs.n_rows:
-            self._residency.write_inner(order, role, location, self._plan.chunk_rows)
-            self._residency.write_edges(order, role, location, self._plan.chunk_rows)
-        return self._residency.checksums(order)
+        written = self._residency.write(order, location)
+        if written.shared:
+            self._residency.write_shared(order, location)
+        return written.checksums
 
     def rely_on(self, key: str, saved: Saved) -> None:
         """See `Engine.rely_on`: this process loses nothing that it could make again."""

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.findings import Findings
@@ -30,10 +31,25 @@ from bcnmf_dask.engine.shard_state import (
 )
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Node, Record, Tree
-from bcnmf_dask.results.factors import write_usages
+from bcnmf_dask.results.factors import writable_usages
 from bcnmf_dask.updates.statistics import ROLES, Role
 
 Piece = tuple[int, NDArray[Any]]
+
+
+class Written(NamedTuple):
+    """What `Residency.write` did.
+
+    Attributes
+    ----------
+    checksums : Checksums
+        Of the scaled usages of every role and shard.
+    shared : bool
+        Whether rows are left to `Residency.write_shared`.
+    """
+
+    checksums: Checksums
+    shared: bool
 
 
 class Residency:
@@ -151,28 +167,36 @@ class Residency:
                     usages = scaled(resident.state(order, order.stamp).usages[role], order)
                 yield resident.shard.role_rows[role][0], usages
 
-    def checksums(self, order: Order) -> Checksums:
-        """Of the scaled usages of every role and shard."""
-        return {f"{role}:{first}": checksum(usages) for role in ROLES for first, usages in self.pieces(order, role)}
+    def write(self, order: Order, location: str) -> Written:
+        """Write the scaled usages, but for rows in chunks shared by shards; several processes may do so at once."""
+        checksums, shared = {}, False
+        for role, array, first, usages in self._writing(order, location):
+            start, stop = _whole_chunks(first, first + len(usages), array)
+            array[start:stop] = usages[start - first : stop - first]
+            checksums[f"{role}:{first}"] = checksum(usages)
+            shared = shared or stop - start < len(usages)
+        return Written(checksums, shared)
 
-    def write_inner(self, order: Order, role: Role, location: str, chunk_rows: int) -> None:
-        """Write the whole chunks that single shards fill; several processes may do so at once."""
-        for first, usages in self.pieces(order, role):
-            start, stop = _whole_chunks(first, first + len(usages), chunk_rows)
-            write_usages(location, role, start, usages[start - first : stop - first])
-
-    def write_edges(self, order: Order, role: Role, location: str, chunk_rows: int) -> None:
-        """Write the rows that `write_inner` left: those in chunks shared by shards. One process at a time."""
-        for first, usages in self.pieces(order, role):
-            start, stop = _whole_chunks(first, first + len(usages), chunk_rows)
-            write_usages(location, role, first, usages[: start - first])
-            write_usages(location, role, stop, usages[stop - first :])
+    def write_shared(self, order: Order, location: str) -> None:
+        """Write the rows that `write` left. One process at a time."""
+        for _, array, first, usages in self._writing(order, location):
+            start, stop = _whole_chunks(first, first + len(usages), array)
+            array[first:start] = usages[: start - first]
+            array[stop : first + len(usages)] = usages[stop - first :]
 
     def close(self) -> None:
         """Free rows and usages."""
         with self._lock:
             self._shards.clear()
         self._pool.shutdown(wait=False)
+
+    def _writing(self, order: Order, location: str) -> Iterator[tuple[Role, "zarr.Array[Any]", int, NDArray[Any]]]:
+        """Role, array to write into, first row and scaled usages of every role and shard."""
+        for role in ROLES:
+            if any(role in resident.shard.role_rows for resident in self._held()):
+                array = writable_usages(location, role)
+                for first, usages in self.pieces(order, role):
+                    yield role, array, first, usages
 
     def _held(self) -> list[ResidentShard]:
         with self._lock:
@@ -204,8 +228,9 @@ class Residency:
         return [tree.nodes for tree in trees]
 
 
-def _whole_chunks(first: int, last: int, chunk_rows: int) -> tuple[int, int]:
-    """The rows of ``first:last`` that fill whole chunks; empty, at ``first``, if none."""
+def _whole_chunks(first: int, last: int, array: "zarr.Array[Any]") -> tuple[int, int]:
+    """The rows of ``first:last`` that fill whole chunks of an array; empty, at ``first``, if none."""
+    chunk_rows = array.chunks[0]
     start = -(-first // chunk_rows) * chunk_rows
-    stop = last // chunk_rows * chunk_rows
+    stop = last if last == array.shape[0] else last // chunk_rows * chunk_rows
     return (start, stop) if start < stop else (first, first)

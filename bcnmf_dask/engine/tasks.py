@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.data.sources import Source
-from bcnmf_dask.engine.base import Checksums, Order, Recipe
-from bcnmf_dask.engine.resident import Residency
+from bcnmf_dask.engine.base import Order, Recipe
+from bcnmf_dask.engine.resident import Residency, Written
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.updates.statistics import Role
@@ -219,16 +219,11 @@ def pieces(run: str, order: Order, role: Role) -> list[tuple[int, NDArray[Any]]]
     return list(_run(run).residency.pieces(order, role))
 
 
-def checksums(run: str, order: Order) -> Checksums:
-    """See `Residency.checksums`."""
-    return _run(run).residency.checksums(order)
+def write(run: str, order: Order, location: str) -> Written:
+    """See `Residency.write`."""
+    return _run(run).residency.write(order, location)
 
 
-def write_inner(run: str, order: Order, role: Role, location: str, chunk_rows: int) -> None:
-    """See `Residency.write_inner`."""
-    _run(run).residency.write_inner(order, role, location, chunk_rows)
-
-
-def write_edges(run: str, order: Order, role: Role, location: str, chunk_rows: int) -> None:
-    """See `Residency.write_edges`."""
-    _run(run).residency.write_edges(order, role, location, chunk_rows)
+def write_shared(run: str, order: Order, location: str) -> None:
+    """See `Residency.write_shared`."""
+    _run(run).residency.write_shared(order, location)

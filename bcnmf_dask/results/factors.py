@@ -104,24 +104,17 @@ def create_usages(location: str, role: Role, n_rows: int, n_components: int, chu
     create_array(location, usages_name(role), (n_rows, n_components), (chunk_rows, n_components), dtype, dimensions)
 
 
-def write_usages(location: str, role: Role, start: int, values: NDArray[Any]) -> None:
-    """Write rows of usages; workers call it in parallel.
+def writable_usages(location: str, role: Role) -> "zarr.Array[Any]":
+    """The usages array of a role, to write rows into; workers do so in parallel.
 
     Parameters
     ----------
     location : str
         Path of the group given to `create_usages`.
     role : {"target", "background"}
-        Whose usages.
-    start : int
-        First row to write, counted over the rows of the role.
-    values : ndarray (n, n_components)
-        Usages of the rows ``start:start + n``. The caller sees to it that no two writers at a time share a
-        chunk.
+        Whose usages. The caller sees to it that no two writers at a time share a chunk.
     """
-    if not len(values):
-        return  # opening costs as much as writing
-    open_array(location, usages_name(role), mode="r+")[start : start + len(values)] = values
+    return open_array(location, usages_name(role), mode="r+")
 
 
 def read_usages(location: str, role: Role) -> da.Array:

@@ -16,7 +16,7 @@ from bcnmf_dask.results.factors import (
     create_usages,
     open_array,
     usages_name,
-    write_usages,
+    writable_usages,
 )
 from bcnmf_dask.results.record import HISTORY_COLUMNS, FitResult
 from bcnmf_dask.updates.statistics import Role
@@ -103,7 +103,7 @@ def _write_usages(location: str, role: Role, usages: Any) -> None:
     n_rows, n_components = usages.shape
     create_usages(location, role, n_rows, n_components, PIECE_ROWS, usages.dtype)
     for start in range(0, n_rows, PIECE_ROWS):
-        write_usages(location, role, start, np.asarray(usages[start : start + PIECE_ROWS]))
+        writable_usages(location, role)[start : start + PIECE_ROWS] = np.asarray(usages[start : start + PIECE_ROWS])
 
 
 def _write_whole(

@@ -73,7 +73,7 @@ def test_after_a_snapshot_the_replay_starts_there(workers, stage, monkeypatch):
     assert_repaired(fit(client), kill)
 
 
-@pytest.mark.parametrize("step", ["write_inner", "write_edges", "checksums"])
+@pytest.mark.parametrize("step", ["write", "write_shared"])
 def test_during_a_checkpoint(workers, stage, tmp_path, step):
     client = workers(3)
     kill = Signals(client)

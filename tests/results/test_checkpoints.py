@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.results.checkpoints import CheckpointStore, SavedFit
-from bcnmf_dask.results.factors import create_usages, read_usages, write_usages
+from bcnmf_dask.results.factors import create_usages, read_usages, writable_usages
 
 IDENTITY = {"data": "5f1c", "alpha": [1.0, 0.1], "nested": {"seed": 3, "damping": None}}
 BASIS = "fit-0.basis.npy"
@@ -59,8 +59,7 @@ def attempt(store, sweep, n_fits=1):
     for number in range(n_fits):
         usages = store.usages_location(generation, f"fit-{number}")
         create_usages(usages, "target", 10, 3, 4, np.float32)
-        for start in range(0, 10, 4):
-            write_usages(usages, "target", start, usages_of(sweep)[start : start + 4])
+        writable_usages(usages, "target")[:] = usages_of(sweep)
         fits.append(make_fit(usages, f"fit-{number}", seed=sweep + number))
     return generation, fits
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from bcnmf_dask.results.factors import StoredNames, create_usages, read_usages, write_usages
+from bcnmf_dask.results.factors import StoredNames, create_usages, read_usages, writable_usages
 
 
 @pytest.fixture
@@ -18,8 +18,13 @@ def location(tmp_path):
 def test_parallel_writers_fill_the_array(location):
     usages = np.random.default_rng(0).random((1000, 3), dtype=np.float32)
     create_usages(location, "target", 1000, 3, 64, np.float32)
+    array = writable_usages(location, "target")
+
+    def write(start):
+        array[start : start + 64] = usages[start : start + 64]
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda at: write_usages(location, "target", at, usages[at : at + 64]), range(0, 1000, 64)))
+        list(pool.map(write, range(0, 1000, 64)))
     np.testing.assert_array_equal(read_usages(location, "target").compute(), usages)
 
 
@@ -38,14 +43,14 @@ def test_a_chunk_is_never_larger_than_the_array(location):
 
 def test_zeros_are_written_so_that_a_lost_chunk_shows(location):
     create_usages(location, "target", 8, 2, 4, np.float32)
-    write_usages(location, "target", 0, np.zeros((4, 2), np.float32))
+    writable_usages(location, "target")[:4] = 0
     assert zarr.open_array(location, path="target_usages", mode="r").nchunks_initialized == 1
 
 
 def test_usages_are_read_lazily_and_chunked_as_stored(location):
     create_usages(location, "target", 10, 3, 4, np.float32)
     lazy = read_usages(location, "target")
-    write_usages(location, "target", 0, np.ones((10, 3), np.float32))
+    writable_usages(location, "target")[:] = 1
     assert isinstance(lazy, da.Array)
     assert lazy.chunks == ((4, 4, 2), (3,))
     with dask.config.set(scheduler="sync"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bcnmf_dask.errors import InputError, OutputError
-from bcnmf_dask.results.factors import create_usages, read_usages, write_usages
+from bcnmf_dask.results.factors import create_usages, read_usages, writable_usages
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.result import load_result
 
@@ -32,7 +32,7 @@ def test_usages_that_workers_wrote_are_left_as_they_are(tmp_path, make_result):
     written = np.full((7, 3), 42, np.float32)
     output = Output.at(tmp_path / "fit.zarr")
     create_usages(output.location, "target", 7, 3, 4, np.float32)
-    write_usages(output.location, "target", 0, written)
+    writable_usages(output.location, "target")[:] = written
     result = make_result(target_usages=read_usages(output.location, "target"))
     output.finish(result)
     stored = read_usages(output.path, "target")
