@@ -1,6 +1,7 @@
 """What all tests share. Real data lie beside the repository, or where BCNMF_TEST_DATA says; never in it."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ REPOSITORY = Path(__file__).parents[1]
 
 settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
 settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folders_that_go(tmp_path_factory):
+    """Fits without ``out`` leave their results in temporary folders, which here are for nobody to keep."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(scope="session")

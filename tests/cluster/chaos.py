@@ -71,11 +71,16 @@ def held(client):
     return [run for runs in found.values() for run in runs]
 
 
-def eventually(condition, seconds=30):
+def eventually(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)
     return condition()
+
+
+def workers_of(client):
+    """Addresses that the scheduler knows now; ``client.scheduler_info`` is a copy, at times an old one."""
+    return list(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.workers)))
 
 
 def owners(engine):

@@ -8,7 +8,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from chaos import Signals, at_sweep, bits, eventually, left_in_peace, model, rows, stored
+from chaos import Signals, at_sweep, bits, eventually, left_in_peace, model, rows, stored, workers_of
 
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.errors import ClusterError, InputError
@@ -50,7 +50,7 @@ def test_adaptive_scaling_leaves_the_workers_of_a_fit(fresh_workers):
     fitted = fit(client, callbacks=[at_sweep(2, lambda: time.sleep(4))])
     assert bits(fitted) == left_in_peace()
     assert (fitted.run_["workers_lost"], fitted.run_["replayed"]) == (0, 0)
-    assert eventually(lambda: not client.scheduler_info(n_workers=-1)["workers"]), "once it is over they may go"
+    assert eventually(lambda: not workers_of(client)), "once it is over they may go"
 
 
 def test_a_cluster_that_has_shrunk_to_nothing_is_woken(fresh_workers):
@@ -64,13 +64,13 @@ def test_a_worker_restarted_at_its_old_address(fresh_workers):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     client = fresh_workers(1, worker_port=port)
-    (address,) = client.scheduler_info(n_workers=-1)["workers"]
+    (address,) = workers_of(client)
     kill = Signals(client)
     kill.choose = lambda _: [address]
 
     def restart():
         kill(None)
-        assert eventually(lambda: address not in client.scheduler_info(n_workers=-1)["workers"])
+        assert eventually(lambda: address not in workers_of(client))
         client.wait_for_workers(1, timeout=60)
 
     fitted = fit(client, callbacks=[at_sweep(3, restart)])
@@ -117,7 +117,7 @@ def _kill_and(client, engine, task, orders, visit=ClusterEngine._visit):
 def test_a_scattered_chunk_that_is_lost_is_explained(fresh_workers, stage):
     client = fresh_workers(2)
     target = rows()[0][:3000]
-    addresses = list(client.scheduler_info(n_workers=-1)["workers"])
+    addresses = workers_of(client)
     pieces = [
         client.scatter(target[start : start + 500], workers=[addresses[start // 500 % 2]], hash=False)
         for start in range(0, 3000, 500)

@@ -5,7 +5,7 @@ import threading
 
 import dask
 import pytest
-from chaos import Signals, at_sweep, bits, eventually, left_in_peace, model, rows
+from chaos import Signals, at_sweep, bits, eventually, left_in_peace, model, rows, workers_of
 
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.delivery import Delivery
@@ -58,7 +58,7 @@ def test_thawed_before_it_is_given_up(freeze, stage):
 
 def test_frozen_while_rows_are_sent_to_it(freeze, stage):
     client, stop = freeze
-    stop.choose = lambda engine: client.scheduler_info(n_workers=-1)["workers"]
+    stop.choose = lambda engine: workers_of(client)
     stage.on(Delivery, "deliver", 1, stop)
     target, background = rows()
     fitted = model().fit(target, background=background, client=client)

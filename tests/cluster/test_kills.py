@@ -1,7 +1,7 @@
 """Workers that own shards are killed; the fit finishes with the bits of one left in peace."""
 
 import pytest
-from chaos import SOURCES, Signals, at_sweep, bits, left_in_peace, model, rows
+from chaos import SOURCES, Signals, at_sweep, bits, left_in_peace, model, rows, workers_of
 
 from bcnmf_dask.engine import cluster
 from bcnmf_dask.engine.cluster import ClusterEngine
@@ -140,7 +140,7 @@ def test_while_loading(workers, stage, tmp_path, kind, delay):
     target, background = SOURCES[kind](tmp_path)
     alone = model(max_iter=3).fit(target, background=background, client=False)
     kill = Signals(client)
-    kill.choose = lambda engine: client.scheduler_info(n_workers=-1)["workers"]  # none owns a shard yet
+    kill.choose = lambda engine: workers_of(client)  # none owns a shard yet
     stage.on(Delivery, "deliver", 1, kill, delay)
     fitted = model(max_iter=3).fit(target, background=background, client=client)
     assert stage.hits == ["deliver"]
