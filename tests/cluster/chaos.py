@@ -9,9 +9,11 @@ from functools import cache
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import zarr
+from anndata import AnnData
 
-from bcnmf_dask import BCNMF
+from bcnmf_dask import BCNMF, split
 from bcnmf_dask.engine.cluster import ClusterEngine
 
 SWEEPS = 8
@@ -49,9 +51,19 @@ def model(**changes):
 
 
 @cache
-def left_in_peace():
+def labelled():
+    """The same rows in one store, in no order: shards end within chunks of usages."""
+    values = np.concatenate(rows())
+    label = np.repeat(["stim", "ctrl"], [len(part) for part in rows()])
+    order = np.random.default_rng(1).permutation(len(values))
+    atlas = AnnData(values[order], obs=pd.DataFrame({"condition": label[order]}, index=[f"c{i}" for i in order]))
+    return split(atlas, "condition", ["stim"], "ctrl")
+
+
+@cache
+def left_in_peace(data=rows):
     """Bits of the standard fit in this process."""
-    target, background = rows()
+    target, background = data()
     return bits(model().fit(target, background=background, client=False))
 
 

@@ -1,7 +1,7 @@
 """Workers that own shards are killed; the fit finishes with the bits of one left in peace."""
 
 import pytest
-from chaos import SOURCES, Signals, at_sweep, bits, left_in_peace, model, rows, workers_of
+from chaos import SOURCES, Signals, at_sweep, bits, labelled, left_in_peace, model, rows, workers_of
 
 from bcnmf_dask.engine import cluster
 from bcnmf_dask.engine.cluster import ClusterEngine
@@ -12,13 +12,13 @@ from bcnmf_dask.engine.holdings import Holdings
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(60)]
 
 
-def fit(client, **options):
-    target, background = rows()
+def fit(client, data=rows, **options):
+    target, background = data()
     return model().fit(target, background=background, client=client, **options)
 
 
-def assert_repaired(fitted, kill, count=1):
-    assert bits(fitted) == left_in_peace()
+def assert_repaired(fitted, kill, count=1, data=rows):
+    assert bits(fitted) == left_in_peace(data)
     assert len(kill.victims) == count
     assert fitted.run_["workers_lost"] == count
     assert fitted.run_["replayed"] > 0
@@ -73,8 +73,8 @@ def test_after_a_snapshot_the_replay_starts_there(workers, stage, monkeypatch):
     assert_repaired(fit(client), kill)
 
 
-@pytest.mark.parametrize("step", ["write", "write_shared"])
-def test_during_a_checkpoint(workers, stage, tmp_path, step):
+@pytest.mark.parametrize(("step", "data"), [("write", rows), ("write_shared", labelled)])
+def test_during_a_checkpoint(workers, stage, tmp_path, step, data):
     client = workers(3)
     kill = Signals(client)
 
@@ -84,11 +84,11 @@ def test_during_a_checkpoint(workers, stage, tmp_path, step):
         return call(crew, addresses, task, arguments)
 
     stage.replace(Crew, "call", when_it_comes)
-    fitted = fit(client, checkpoint=tmp_path / "saved", checkpoint_every=4)
-    assert_repaired(fitted, kill)
-    again = fit(client, checkpoint=tmp_path / "saved", checkpoint_every=4, resume=True)
+    fitted = fit(client, data, checkpoint=tmp_path / "saved", checkpoint_every=4)
+    assert_repaired(fitted, kill, data=data)
+    again = fit(client, data, checkpoint=tmp_path / "saved", checkpoint_every=4, resume=True)
     assert again.run_["resumed_from"] == 8
-    assert bits(again) == left_in_peace()
+    assert bits(again) == left_in_peace(data)
 
 
 def test_while_results_are_collected(workers, stage):
