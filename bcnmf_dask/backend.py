@@ -32,6 +32,11 @@ def csr_of(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_fe
     return rows
 
 
+def parts_of(rows: Rows) -> tuple[NDArray[Any], ...]:
+    """The arrays in memory that make up ``rows``."""
+    return (rows.indptr, rows.indices, rows.data) if is_sparse(rows) else (rows,)
+
+
 def stored_values(rows: Rows) -> NDArray[Any]:
     """The values in memory: all of a dense array, the stored ones of a CSR array."""
     values: NDArray[Any] = rows.data if is_sparse(rows) else rows

@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.patience import patiently
 from bcnmf_dask.data.stored import Stamp, open_group, stamp_of
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
@@ -91,7 +92,10 @@ class StoredAnnotation:
     named = True
 
     def names(self, start: int, stop: int) -> Names:
-        """See :meth:`Annotation.names`."""
+        """See :meth:`Annotation.names`; waits for a store that is out of reach, as a long fit asks for them last."""
+        return patiently(self.path, lambda: self._names(start, stop))
+
+    def _names(self, start: int, stop: int) -> Names:
         with reading(self.path):
             frame = self._open()
             if _stamp(self.path, self.element, frame) != self.stamp:

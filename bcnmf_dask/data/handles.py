@@ -1,5 +1,6 @@
 """Open files, sliced when asked: what a path source holds while it is in use."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.sources import Cuts, dense_cuts
+from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Strip, sorted_rows
 from bcnmf_dask.errors import InputError
 
 
@@ -29,8 +31,26 @@ def reading(location: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, eq=False)
+class NpyFile:
+    """A ``.npy`` file in row order, read as it is sliced: pages of a memory map count as memory of the process."""
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Some rows, without a step."""
+        start, stop, _ = rows.indices(self.shape[0])
+        width = math.prod(self.shape[1:])
+        place = self.offset + start * width * self.dtype.itemsize
+        found = np.fromfile(self.path, self.dtype, max(stop - start, 0) * width, offset=place)
+        return found.reshape(-1, *self.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
 class DenseRows:
-    """An open dense array, sliced when asked: memory-mapped NumPy, HDF5 or Zarr."""
+    """An open dense array, sliced when asked: a file of NumPy's, HDF5 or Zarr."""
 
     array: Any
 
@@ -56,8 +76,12 @@ class DenseRows:
         return dense_cuts((self.shape[0], self.shape[1]), every=chunks[0] if chunks else 1)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows ``start:stop``; of a memory-mapped file, a view."""
+        """Rows ``start:stop``."""
         return np.asarray(self.array[start:stop])
+
+    def strip(self, start: int, stop: int) -> Strip:
+        """Rows ``start:stop``, to be read in blocks."""
+        return DenseStrip(self.array, start, stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +116,12 @@ class CsrRows:
 
     def read(self, start: int, stop: int) -> sp.csr_array:
         """Rows ``start:stop``, their columns sorted."""
-        first, last = self.indptr[start], self.indptr[stop]
-        parts = (self.data[first:last], self.indices[first:last], self.indptr[start : stop + 1] - first)
-        rows = sp.csr_array(parts, shape=(stop - start, self.shape[1]))
-        rows.check_format(full_check=True)
-        rows.sort_indices()
-        # A lost chunk of a Zarr array reads as zeros, so lost column numbers show as repeated ones.
-        if not rows.has_canonical_format:
-            raise ValueError(f"a row among {start} to {stop} stores the same feature more than once")
-        return rows
+        places = slice(self.indptr[start], self.indptr[stop])
+        return sorted_rows(self.data[places], self.indices[places], self.indptr, self.shape[1], start, stop)
+
+    def strip(self, start: int, stop: int) -> Strip:
+        """Rows ``start:stop``, to be read in blocks."""
+        return CsrStrip(self.data, self.indices, self.indptr, self.shape[1], start, stop)
 
 
 StoredRows = DenseRows | CsrRows

@@ -17,6 +17,7 @@ from bcnmf_dask.data.features import (
 )
 from bcnmf_dask.data.kinds import open_table
 from bcnmf_dask.data.sources import Source
+from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, Wrap
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.errors import InputError
@@ -83,6 +84,11 @@ class Inputs:
     layer: str | None
     has_layers: bool
     called: Mapping[Role, str]
+
+    @property
+    def paths(self) -> tuple[PathSource | None, ...]:
+        """Per store, its source if that is a path, which any process can read, any number of times; else None."""
+        return tuple(one.source if isinstance(one.source, PathSource) else None for one in self.stores)
 
 
 def read_inputs(

@@ -1,7 +1,8 @@
 """Rows as read -> blocks as computed: one dtype, chosen features, checked values, split by role."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class ShardOrder:
         What messages call the store.
     width : int
         Features of the source.
+    resident : bool
+        Whether the rows stay in memory; else they are read in each visit, from a path.
     """
 
     shard: Shard
@@ -43,6 +46,7 @@ class ShardOrder:
     dtype: str
     name: str
     width: int
+    resident: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,54 +67,70 @@ class Block:
     places: Mapping[Role, slice]
 
 
-def order_shard(store: Store, shard: Shard, dtype: str) -> ShardOrder:
-    """The order for one shard: its piece of the store's roles, and how to read it."""
+def order_shard(store: Store, shard: Shard, dtype: str, resident: bool = True) -> ShardOrder:
+    """The order for one shard: its piece of the store's roles, how to read it, and whether it is to stay."""
     masks = {
         role: None if mask is None else mask[shard.start : shard.stop]
         for role, mask in store.masks.items()
         if role in shard.role_rows
     }
-    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1])
+    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1], resident)
 
 
-def load_blocks(order: ShardOrder, chunks: Sequence[Any]) -> tuple[list[Block], Findings]:
-    """Make the blocks of a shard and look at every value once.
+def bounds_of(shard: Shard) -> list[int]:
+    """Rows of the store at which the blocks of a shard begin, and the one behind the last."""
+    return [*range(shard.start, shard.stop, shard.block_rows), shard.stop]
+
+
+def rows_of_chunks(order: ShardOrder, chunks: Sequence[Any]) -> Iterator[Rows]:
+    """Rows of each block of a shard, as views of chunks that hold the whole shard.
 
     Parameters
     ----------
     order : ShardOrder
     chunks : sequence of ndarray, csr_matrix or csr_array
-        The rows of the shard, top to bottom, as they were read. Not changed; kept by reference where their
-        dtype, layout and features are already right.
-
-    Returns
-    -------
-    list of Block
-    Findings
-        What was seen; negative and non-finite values are counted, not refused, here.
+        The rows of the shard, top to bottom, as they were read. Not changed.
 
     Raises
     ------
     InputError
-        Naming the store, if the chunks are not the rows that it declares.
+        If the chunks are not the rows that the store declares.
     """
+    rows = stack(as_declared(chunks, (order.shard.stop - order.shard.start, order.width)))
+    for start, stop in pairwise(bounds_of(order.shard)):
+        yield slice_rows(rows, start - order.shard.start, stop - order.shard.start)
+
+
+def make_blocks(order: ShardOrder, rows_of_blocks: Iterable[Rows]) -> Iterator[Block]:
+    """The blocks of a shard from the rows of each, as read: kept by reference where nothing must change.
+
+    Raises
+    ------
+    InputError
+        Naming the store, if the rows cannot be read.
+    """
+    seen = dict.fromkeys(order.masks, 0)
     with about(order.name):
-        chunks = as_declared(chunks, (order.shard.stop - order.shard.start, order.width))
-    with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite, and is refused in words
-        rows = _canonical(chunks, order.columns, np.dtype(order.dtype))
-    blocks = list(_cut(order, rows))
-    findings = Findings.none(rows.shape[1])
-    for block in blocks:
-        for role, part in block.parts.items():
-            findings = findings.merge(inspect(part, role, order.shard.role_rows[role][0] + block.places[role].start))
-    return blocks, findings
+        for number, rows in enumerate(rows_of_blocks):
+            with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite, and is refused in words
+                canonical = _canonical(rows, order.columns, np.dtype(order.dtype))
+            parts = dict(_parts(order, number * order.shard.block_rows, canonical))
+            places = {role: slice(seen[role], seen[role] + part.shape[0]) for role, part in parts.items()}
+            seen.update({role: place.stop for role, place in places.items()})
+            yield Block(order.shard.first_block + number, parts, places)
 
 
-def _canonical(chunks: Sequence[Rows], columns: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> Rows:
-    rows = stack(chunks)
-    if is_sparse(rows):
-        return _canonical_csr(rows if columns is None else rows[:, columns], dtype)
-    return np.require(rows if columns is None else rows[:, columns], dtype, ["C", "A"])
+def inspect_block(order: ShardOrder, block: Block) -> Findings:
+    """Look at every value of a block; negative and non-finite values are counted, not refused, here."""
+    findings = Findings.none(order.width if order.columns is None else len(order.columns))
+    for role, part in block.parts.items():
+        findings = findings.merge(inspect(part, role, order.shard.role_rows[role][0] + block.places[role].start))
+    return findings
+
+
+def _canonical(rows: Rows, columns: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> Rows:
+    chosen = rows if columns is None else rows[:, columns]
+    return _canonical_csr(chosen, dtype) if is_sparse(chosen) else np.require(chosen, dtype, ["C", "A"])
 
 
 def _canonical_csr(rows: sp.csr_array, dtype: np.dtype[Any]) -> sp.csr_array:
@@ -127,27 +147,21 @@ def _canonical_csr(rows: sp.csr_array, dtype: np.dtype[Any]) -> sp.csr_array:
     return rows
 
 
-def _cut(order: ShardOrder, rows: Rows) -> Iterator[Block]:
-    seen = dict.fromkeys(order.masks, 0)
-    for number, start in enumerate(range(0, rows.shape[0], order.shard.block_rows), order.shard.first_block):
-        stop = min(start + order.shard.block_rows, rows.shape[0])
-        parts: dict[Role, Rows] = {}
-        for role, mask in order.masks.items():
-            part = slice_rows(rows, start, stop) if mask is None else _pick(rows, start, mask[start:stop])
-            if part.shape[0]:
-                parts[role] = part
-        places = {role: slice(seen[role], seen[role] + part.shape[0]) for role, part in parts.items()}
-        seen.update({role: place.stop for role, place in places.items()})
-        yield Block(number, parts, places)
+def _parts(order: ShardOrder, start: int, rows: Rows) -> Iterator[tuple[Role, Rows]]:
+    """The rows of a block by role, the first of them ``start`` rows into the shard."""
+    for role, mask in order.masks.items():
+        part = rows if mask is None else _pick(rows, mask[start : start + rows.shape[0]])
+        if part.shape[0]:
+            yield role, part
 
 
-def _pick(rows: Rows, start: int, mask: NDArray[np.bool_]) -> Rows:
+def _pick(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
     """The rows of a block that serve in a role: a view where they are contiguous, else a copy."""
     wanted = np.flatnonzero(mask)
     if not len(wanted):
-        return slice_rows(rows, start, start)
+        return slice_rows(rows, 0, 0)
     first, last = int(wanted[0]), int(wanted[-1]) + 1
     if last - first == len(wanted):
-        return slice_rows(rows, start + first, start + last)
-    picked = slice_rows(rows, start, start + len(mask))[wanted]
+        return slice_rows(rows, first, last)
+    picked = rows[wanted]
     return sp.csr_array(picked) if is_sparse(rows) else np.ascontiguousarray(picked)

@@ -19,8 +19,9 @@ import numpy as np
 import zarr
 
 from bcnmf_dask.backend import Rows
-from bcnmf_dask.data.handles import CsrRows, DenseRows, StoredRows, reading
+from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, reading
 from bcnmf_dask.data.matrices import check_matrix
+from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.sources import Cuts
 from bcnmf_dask.errors import InputError
 
@@ -80,6 +81,15 @@ class PathSource(ABC):
         with reading(self.location):
             return self._rows().read(start, stop)
 
+    def strip(self, start: int, stop: int) -> Passes:
+        """Rows ``start:stop``, to be read in blocks, again and again."""
+        return Passes(self, start, stop)
+
+    def open_rows(self) -> StoredRows:
+        """A fresh handle on the rows; InputError if they are not those this source was made from."""
+        self._held = None
+        return self._rows()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.location!r}, {self.element!r}, shape={self.shape})"
 
@@ -110,10 +120,12 @@ class PathSource(ABC):
 
 
 class NpySource(PathSource):
-    """A NumPy ``.npy`` file, memory-mapped."""
+    """A NumPy ``.npy`` file."""
 
     def _open(self) -> StoredRows:
-        return DenseRows(np.load(self.path, mmap_mode="r"))
+        mapped = np.load(self.path, mmap_mode="r")
+        in_row_order = mapped.flags.c_contiguous and mapped.dtype.names is None
+        return DenseRows(NpyFile(self.path, mapped.offset, mapped.shape, mapped.dtype) if in_row_order else mapped)
 
 
 class ZarrArraySource(PathSource):

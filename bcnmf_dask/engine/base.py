@@ -155,7 +155,7 @@ class Times(NamedTuple):
     compute : float
         On the slowest worker: visiting its blocks.
     read : float
-        Of that, waiting for rows to be read; 0 where rows are resident.
+        Of that, waiting for rows to be read (on the worker that waited longest); 0 where rows are resident.
     merge : float
         Summing the statistics of workers, on workers.
     scheduler : float

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ CONNECT_TIMEOUT = 30.0
 
 
 @contextmanager
-def open_engine(client: Any, inputs: Inputs, plan: ShardPlan, dtype: str) -> Iterator[Engine]:
+def open_engine(
+    client: Any, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int]
+) -> Iterator[Engine]:
     """The engine for a fit, freed at the end.
 
     Parameters
@@ -41,19 +43,21 @@ def open_engine(client: Any, inputs: Inputs, plan: ShardPlan, dtype: str) -> Ite
         process. False: this process. A client, an address (``"tcp://..."``) or a scheduler file
         (``"....json"``): there. ``"local"``: a loopback cluster for the length of the fit.
 
+    inputs, plan, dtype, components
+        See `LocalEngine`.
+
     Raises
     ------
     InputError
-        If ``client`` is none of these.
+        If ``client`` is none of these, or the rows need more memory than there is.
     ClusterError
         If the scheduler does not answer.
     """
     with _open_client(client, inputs) as connected:
         if connected is not None:
             logger.info("Dashboard of the cluster: %s", _dashboard(connected))
-        engine: Engine = (
-            LocalEngine(inputs, plan, dtype) if connected is None else ClusterEngine(connected, inputs, plan, dtype)
-        )
+        what = (inputs, plan, dtype, components)
+        engine: Engine = LocalEngine(*what) if connected is None else ClusterEngine(connected, *what)
         try:
             yield engine
         finally:

@@ -21,10 +21,11 @@ from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine import tasks
 from bcnmf_dask.engine.base import Checksums, FitSpec, Order, Recipe, Saved, Starts, Times
 from bcnmf_dask.engine.crew import Crew
-from bcnmf_dask.engine.delivery import own_sources
+from bcnmf_dask.engine.delivery import Delivery
 from bcnmf_dask.engine.digests import digest_of_all
 from bcnmf_dask.engine.holdings import Holdings
 from bcnmf_dask.engine.local import create_all_usages, cut_starts, total
+from bcnmf_dask.engine.memory import Footprint, configured_limit
 from bcnmf_dask.engine.scratch import Scratch
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.engine.waiting import Loss
@@ -59,6 +60,8 @@ class ClusterEngine:
     plan : ShardPlan
     dtype : str
         ``"float32"`` or ``"float64"``.
+    components : sequence of int
+        Of each fit: memory is planned for all of them.
 
     Raises
     ------
@@ -68,15 +71,15 @@ class ClusterEngine:
         If a worker cannot open a path.
     """
 
-    def __init__(self, client: Client, inputs: Inputs, plan: ShardPlan, dtype: str) -> None:
+    def __init__(self, client: Client, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int]) -> None:
         self._client = client
         self._inputs = inputs
         self._plan = plan
         self._run = uuid.uuid4().hex[:12]
-        sources = own_sources(inputs)
-        paths = [source for source in sources if source is not None]
-        self._crew = Crew(client, self._run, (plan.n_blocks, dtype, sources), paths)
-        self._holdings = Holdings(client, self._crew, self._run, inputs, plan, dtype)
+        paths = [source for source in inputs.paths if source is not None]
+        self._crew = Crew(client, self._run, (plan.n_blocks, dtype, inputs.paths, configured_limit()), paths)
+        delivery = Delivery(client, self._crew, self._run, inputs, plan, dtype)
+        self._holdings = Holdings(self._crew, delivery, plan, Footprint(inputs, plan, dtype, components))
         self._recipes: dict[str, Recipe] = {}
         self._scratch: Scratch | None = None
         self._snapshots = 0
@@ -114,7 +117,7 @@ class ClusterEngine:
         records = self._totals(part)
         self._snapshot_if_due(orders)
         wall = time.perf_counter() - started
-        return records, Times(part.compute, 0.0, part.merge, max(wall - part.compute - part.merge, 0.0))
+        return records, Times(part.compute, part.read, part.merge, max(wall - part.compute - part.merge, 0.0))
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
@@ -140,6 +143,7 @@ class ClusterEngine:
         return {
             "engine": "cluster",
             "shards_per_worker": self._holdings.counts(),
+            "shards_streamed": self._holdings.streamed(),
             "replayed": self._holdings.replayed,
             "snapshots": self._snapshots,
             "workers_lost": self._crew.lost,

@@ -102,8 +102,7 @@ class Crew:
             If one of them is gone or no longer holds the run.
         """
         futures = {address: self.submit(task, address, self._run, *arguments(address)) for address in addresses}
-        self.settle(futures.items(), task.__name__)
-        return dict(zip(futures, self._gather(list(futures.values())), strict=True))
+        return dict(zip(futures, self.collect(futures.items(), task.__name__), strict=True))
 
     def everywhere(self, task: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """`call` on all members with the same arguments."""
@@ -138,6 +137,12 @@ class Crew:
             if future.status != "finished":
                 raise_failure(future, address, doing)
 
+    def collect(self, futures: Iterable[tuple[str, Future[Any]]], doing: str) -> list[Any]:
+        """`settle`, and what each future gave."""
+        pairs = list(futures)
+        self.settle(pairs, doing)
+        return self._gather([future for _, future in pairs])
+
     def refuse_loss(self, doing: str, others: Collection[str] = ()) -> None:
         """Raise `Loss` if a member, or one of these other workers, is gone."""
         gone = {*self.members, *others} - set(self._alive())
@@ -146,22 +151,18 @@ class Crew:
 
     def result(self, future: Future[Any], doing: str) -> Any:
         """What a future that rests on all members gave; raises as `settle`."""
-        self.settle([(self.members[0], future)], doing)
-        return self._gather([future])[0]
+        return self.collect([(self.members[0], future)], doing)[0]
 
     def release(self) -> None:
         """Free the run on all members that are still there."""
         try:
-            self._strike_gone()
+            alive = set(self._addresses())
+            self.members = [member for member in self.members if member in alive]
             self.everywhere(tasks.close_run)
             self._client.cancel(list(self._guards.values()), force=True)
         except (Loss, OSError, BCNMFError):  # workers that cannot be reached free the run as their guards are forgotten
             logger.info("Some workers of the run could not be reached to free it.")
         self._guards.clear()
-
-    def _strike_gone(self) -> None:
-        alive = set(self._addresses())
-        self.members = [member for member in self.members if member in alive]
 
     def attend(self, doing: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """What a call of the client gives that moves data from or to workers.
@@ -198,8 +199,7 @@ class Crew:
         if not addresses:
             return
         surveys = [(address, self.submit(surveyor(), address, PACKAGES)) for address in addresses]
-        self.settle(surveys, "survey")
-        refuse_unlike(dict(zip(addresses, self._gather([future for _, future in surveys]), strict=True)))
+        refuse_unlike(dict(zip(addresses, self.collect(surveys, "survey"), strict=True)))
         self.settle([(address, self.submit(tasks.probe, address, self._paths)) for address in addresses], "probe")
         opened = [(address, self.submit(tasks.open_run, address, self._run, *self._room)) for address in addresses]
         self.settle(opened, "open_run")

@@ -1,6 +1,6 @@
 """How rows reach the workers that own them: read there, adopted where they lie, or sent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from distributed import Client, Future
@@ -17,13 +17,6 @@ from bcnmf_dask.errors import InputError
 
 Chunks = Mapping[int, list[Future[Any]]]
 """The chunks of a Dask array that make up a shard, computed on the cluster."""
-
-
-def own_sources(inputs: Inputs) -> tuple[Source | None, ...]:
-    """Per store, the source if workers read it themselves (a path), else None."""
-    return tuple(
-        None if isinstance(store.source, DaskSource | MemorySource) else store.source for store in inputs.stores
-    )
 
 
 class Delivery:
@@ -63,10 +56,24 @@ class Delivery:
             index: [address for future in futures for address in where[future.key]] for index, futures in chunks.items()
         }
 
-    def deliver(self, owners: Mapping[int, str], chunks: Chunks) -> None:
-        """Give each of these shards (index -> address) to its owner, and wait until all have taken theirs."""
-        taking = [(address, self._take(index, address, chunks.get(index, []))) for index, address in owners.items()]
-        self._crew.settle(taking, "loading")
+    def deliver(self, owners: Mapping[int, str], chunks: Chunks, resident: Collection[int]) -> dict[int, int]:
+        """Give each of these shards (index -> address) to its owner, and wait until all have taken theirs.
+
+        Returns
+        -------
+        dict of shard index to int
+            Checksums of their rows.
+        """
+        taking = [
+            (address, self._take(index, address, chunks.get(index, []), index in resident))
+            for index, address in owners.items()
+        ]
+        return dict(zip(owners, self._crew.collect(taking, "loading"), strict=True))
+
+    def name(self, shard: Shard) -> str:
+        """What messages call the data of a shard."""
+        store = self._inputs.stores[shard.store]
+        return store.name + (f": {store.source.location!r}" if store.source.location else "")
 
     def _wait(self, futures: list[Future[Any]]) -> None:
         for _ in settling(futures):
@@ -83,10 +90,10 @@ class Delivery:
     def _source(self, shard: Shard) -> Source:
         return self._inputs.stores[shard.store].source
 
-    def _take(self, index: int, address: str, chunks: list[Future[Any]]) -> Future[Any]:
+    def _take(self, index: int, address: str, chunks: list[Future[Any]], resident: bool) -> Future[Any]:
         shard = self._plan.shards[index]
         source = self._source(shard)
-        order = order_shard(self._inputs.stores[shard.store], shard, self._dtype)
+        order = order_shard(self._inputs.stores[shard.store], shard, self._dtype, resident)
         if isinstance(source, MemorySource):
             chunks = self._crew.attend("sending", self._send, source.read(shard.start, shard.stop), address)
         task = tasks.adopt if chunks else tasks.read

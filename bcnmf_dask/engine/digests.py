@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import is_sparse
+from bcnmf_dask.backend import parts_of
 from bcnmf_dask.data.loading import Block
+from bcnmf_dask.kernels.checksum import checksum_of
 
 
 def checksum(usages: NDArray[Any]) -> int:
     """CRC-32 of the bytes of an array."""
     return zlib.crc32(np.ascontiguousarray(usages).tobytes())
+
+
+def rows_checksum(blocks: Iterable[Block]) -> int:
+    """64 bits that change with any value of the rows of some blocks."""
+    parts = (part for block in blocks for _, rows in sorted(block.parts.items()) for part in parts_of(rows))
+    return checksum_of(*parts)
 
 
 def digest(blocks: Iterable[Block]) -> str:
@@ -23,7 +30,7 @@ def digest(blocks: Iterable[Block]) -> str:
     for block in blocks:
         for role, rows in sorted(block.parts.items()):
             found.update(f"{block.number} {role} {rows.shape} {rows.dtype}".encode())
-            for part in (rows.indptr, rows.indices, rows.data) if is_sparse(rows) else (rows,):
+            for part in parts_of(rows):
                 found.update(np.ascontiguousarray(part).tobytes())
     return found.hexdigest()
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from distributed import Client
-
-from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine import tasks
 from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.delivery import Delivery
+from bcnmf_dask.engine.memory import Footprint, resident
 from bcnmf_dask.engine.placement import Owners, assign, by_owner, to_move
+from bcnmf_dask.errors import InputError
 
 Stamps = Mapping[str, Mapping[int, Mapping[str, int]]]
 """Per worker and shard, the sweeps that the usages of each fit have seen."""
@@ -26,11 +25,14 @@ class Holdings:
         Shards that were read again and whose sweeps were made again.
     """
 
-    def __init__(self, client: Client, crew: Crew, run: str, inputs: Inputs, plan: ShardPlan, dtype: str) -> None:
+    def __init__(self, crew: Crew, delivery: Delivery, plan: ShardPlan, footprint: Footprint) -> None:
         self._crew = crew
         self._plan = plan
-        self._delivery = Delivery(client, crew, run, inputs, plan, dtype)
+        self._delivery = delivery
+        self._footprint = footprint
         self._owners: Owners = {}
+        self._resident: set[int] = set()
+        self._checksums: dict[int, int] = {}
         self._doubted = True
         self.replayed = 0
 
@@ -46,6 +48,10 @@ class Holdings:
         """Number of shards of every worker."""
         held = by_owner(self._owners)
         return {address: len(held.get(address, ())) for address in self._crew.members}
+
+    def streamed(self) -> int:
+        """Number of shards whose rows are read in each visit."""
+        return len(self._owners.keys() - self._resident)
 
     def settle(self, recipes: Mapping[str, Recipe]) -> None:
         """See to it that every shard is on a worker that is there, with the usages of every fit at its sweep.
@@ -90,7 +96,29 @@ class Holdings:
         chunks = self._delivery.chunks(indices)
         found = assign(self._plan.shards, self._crew.members, self._owners, self._delivery.holders(chunks))
         self._owners |= found  # before it is true: those that take theirs although another is lost keep it
-        self._delivery.deliver(found, chunks)
+        self._resident = self._staying(found)
+        self._refuse_changed(self._delivery.deliver(found, chunks, self._resident))
+
+    def _staying(self, found: Owners) -> set[int]:
+        """Shards whose rows stay in memory, now that those ``found`` have new owners."""
+        staying = self._resident - found.keys()
+        rooms = self._crew.call(set(found.values()), tasks.room, lambda _: ())
+        for owner, indices in by_owner(self._owners).items():
+            if owner in rooms:
+                shards = [self._plan.shards[index] for index in indices]
+                staying |= resident(self._footprint, rooms[owner], shards, staying.intersection(indices))
+        return staying
+
+    def _refuse_changed(self, checksums: Mapping[int, int]) -> None:
+        """A shard that is loaded again must be the one that was lost: all sums before and after are over its rows."""
+        for index, checksum in checksums.items():
+            if self._checksums.setdefault(index, checksum) != checksum:
+                shard = self._plan.shards[index]
+                raise InputError(
+                    f"{self._delivery.name(shard)}: rows {shard.start} to {shard.stop} have changed since the fit "
+                    "began. Leave data alone while they are in use (a Dask array must compute the same values again), "
+                    "and fit again."
+                )
 
     def _restore(self, recipe: Recipe, indices: Iterable[int]) -> None:
         """Make the usages of a fit on these shards; each worker makes those of its own."""

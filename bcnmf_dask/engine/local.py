@@ -12,8 +12,10 @@ from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.loading import order_shard
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.wording import about
+from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Checksums, FitSpec, Order, Recipe, Saved, Starts, Times
 from bcnmf_dask.engine.digests import digest_of_all
+from bcnmf_dask.engine.memory import Footprint, held_here, resident, room_here
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.engine.tree import Node, Record, Tree
@@ -30,24 +32,34 @@ class LocalEngine:
     plan : ShardPlan
     dtype : str
         ``"float32"`` or ``"float64"``.
+    components : sequence of int
+        Of each fit: memory is planned for all of them.
     n_threads : int, optional
         Default: the cores this process may use. Changes no bit of a result.
     """
 
-    def __init__(self, inputs: Inputs, plan: ShardPlan, dtype: str, n_threads: int | None = None) -> None:
+    def __init__(
+        self, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int], n_threads: int | None = None
+    ) -> None:
         self._inputs = inputs
         self._plan = plan
         self._dtype = dtype
         self._n_threads = n_threads or usable_cores()
         self._residency = Residency(plan.n_blocks, dtype, self._n_threads)
+        footprint = Footprint(inputs, plan, dtype, components, held_here(inputs, dtype))
+        self._resident = resident(footprint, room_here(self._n_threads), plan.shards)
 
     def load(self) -> Findings:
         """See `Engine.load`."""
         for shard in self._plan.shards:
             store = self._inputs.stores[shard.store]
+            order = order_shard(store, shard, self._dtype, shard.index in self._resident)
+            source = self._inputs.paths[shard.store]
             with about(store.name):
-                rows = store.source.read(shard.start, shard.stop)
-            self._residency.adopt(order_shard(store, shard, self._dtype), [rows])
+                if source is not None:
+                    self._residency.read(order, source)
+                else:
+                    self._residency.adopt(order, [store.source.read(shard.start, shard.stop)])
         return self._residency.findings() or Findings.none(self._inputs.n_features)
 
     def fingerprint(self) -> str:
@@ -65,12 +77,13 @@ class LocalEngine:
     def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """See `Engine.sweep`."""
         started = time.perf_counter()
-        records = [total(self._plan.n_blocks, [nodes]) for nodes in self._residency.sweep(orders)]
-        return records, Times(time.perf_counter() - started, 0.0, 0.0, 0.0)
+        nodes, read = self._residency.sweep(orders)
+        records = [total(self._plan.n_blocks, [one]) for one in nodes]
+        return records, Times(time.perf_counter() - started, read, 0.0, 0.0)
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
-        return [total(self._plan.n_blocks, [nodes]) for nodes in self._residency.evaluate(orders)]
+        return [total(self._plan.n_blocks, [nodes]) for nodes in self._residency.evaluate(orders).nodes]
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:
         """See `Engine.usages`."""
@@ -79,9 +92,9 @@ class LocalEngine:
     def write_usages(self, order: Order, location: str) -> Checksums:
         """See `Engine.write_usages`."""
         create_all_usages(self._inputs, self._plan, order, location)
-        written = self._residency.write(order, location)
+        written = writing.write(self._residency, order, location)
         if written.shared:
-            self._residency.write_shared(order, location)
+            writing.write_shared(self._residency, order, location)
         return written.checksums
 
     def rely_on(self, key: str, saved: Saved) -> None:
@@ -89,7 +102,14 @@ class LocalEngine:
 
     def describe(self) -> dict[str, Any]:
         """See `Engine.describe`."""
-        return {"engine": "local", "threads": self._n_threads, "replayed": 0, "snapshots": 0}
+        streamed = self._residency.streamed()
+        return {
+            "engine": "local",
+            "threads": self._n_threads,
+            "shards_streamed": streamed,
+            "replayed": 0,
+            "snapshots": 0,
+        }
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -11,17 +11,17 @@ from functools import reduce
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.findings import Findings
-from bcnmf_dask.data.loading import Block, ShardOrder, load_blocks
-from bcnmf_dask.engine.base import Checksums, Order, Recipe
-from bcnmf_dask.engine.digests import checksum, digest
+from bcnmf_dask.data.loading import Block, ShardOrder
+from bcnmf_dask.data.stored import PathSource
+from bcnmf_dask.engine.base import Order, Recipe
+from bcnmf_dask.engine.digests import digest
 from bcnmf_dask.engine.origin import start_usages
 from bcnmf_dask.engine.shard_state import (
     FitState,
-    ResidentShard,
+    HeldShard,
     Usages,
     ahead_of,
     evaluate_block,
@@ -29,27 +29,28 @@ from bcnmf_dask.engine.shard_state import (
     scaled,
     sweep_block,
 )
+from bcnmf_dask.engine.taking import from_chunks, from_path
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Node, Record, Tree
-from bcnmf_dask.results.factors import writable_usages
-from bcnmf_dask.updates.statistics import ROLES, Role
+from bcnmf_dask.engine.visiting import visit
+from bcnmf_dask.updates.statistics import Role
 
 Piece = tuple[int, NDArray[Any]]
 
 
-class Written(NamedTuple):
-    """What `Residency.write` did.
+class Visit(NamedTuple):
+    """What a visit of all blocks here gave.
 
     Attributes
     ----------
-    checksums : Checksums
-        Of the scaled usages of every role and shard.
-    shared : bool
-        Whether rows are left to `Residency.write_shared`.
+    nodes : list of mapping
+        Per fit, the sums over the subtrees that are complete here.
+    read : float
+        Seconds that threads waited for rows to be read, on average.
     """
 
-    checksums: Checksums
-    shared: bool
+    nodes: list[dict[Node, Record]]
+    read: float
 
 
 class Residency:
@@ -68,8 +69,9 @@ class Residency:
     def __init__(self, n_blocks: int, dtype: str, n_threads: int) -> None:
         self._n_blocks = n_blocks
         self._dtype = np.dtype(dtype)
+        self._n_threads = n_threads
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bcnmf")
-        self._shards: dict[int, ResidentShard] = {}
+        self._shards: dict[int, HeldShard] = {}
         self._lock = threading.Lock()
         self._looks = 0
         # One visit at a time: a call that was given up but still runs must not commit behind a later one.
@@ -78,16 +80,24 @@ class Residency:
     def __reduce__(self) -> NoReturn:
         raise TypeError("the state of a run must stay in its process")
 
-    def adopt(self, order: ShardOrder, chunks: Sequence[Any]) -> None:
-        """Take the rows of a shard, as read, and note what was seen in them.
+    def adopt(self, order: ShardOrder, chunks: Sequence[Any]) -> int:
+        """Take the rows of a shard from chunks that hold it; see `read`."""
+        return self._take(lambda: from_chunks(order, chunks))
+
+    def read(self, order: ShardOrder, source: PathSource) -> int:
+        """Take the rows of a shard from its path, and note what was seen in them; returns their checksum.
 
         Too late if meanwhile it was asked what is here: another worker may own the shard by now.
         """
+        return self._take(lambda: from_path(order, source))
+
+    def _take(self, take: Callable[[], HeldShard]) -> int:
         looks = self._looks
-        blocks, findings = load_blocks(order, chunks)
+        taken = take()
         with self._lock:
-            if looks == self._looks and order.shard.index not in self._shards:
-                self._shards[order.shard.index] = ResidentShard(order.shard, blocks, findings)
+            if looks == self._looks and taken.shard.index not in self._shards:
+                self._shards[taken.shard.index] = taken
+        return taken.checksum
 
     def drop(self, indices: Iterable[int]) -> None:
         """Free shards that another worker has taken over."""
@@ -103,6 +113,10 @@ class Residency:
                 index: {key: state.stamp for key, state in resident.fits.items()}
                 for index, resident in self._shards.items()
             }
+
+    def streamed(self) -> int:
+        """Shards whose rows are read in each visit."""
+        return sum(held.streamed for held in self._held())
 
     def findings(self) -> Findings | None:
         """Of all shards that are here."""
@@ -129,7 +143,7 @@ class Residency:
                 self._replay(recipe, resident, usages)
                 resident.fits[recipe.spec.key] = FitState(recipe.spec, recipe.stamp, usages)
 
-    def sweep(self, orders: Sequence[Order]) -> list[dict[Node, Record]]:
+    def sweep(self, orders: Sequence[Order]) -> Visit:
         """Step the usages of every fit and sum their statistics over the subtrees that are complete here.
 
         A shard that is already one sweep ahead keeps its usages and gives the same sums again, so a repeated
@@ -142,18 +156,18 @@ class Residency:
                 for order in orders
             }
 
-            def leaf(resident: ResidentShard, block: Block, order: Order) -> Record:
+            def leaf(resident: HeldShard, block: Block, order: Order) -> Record:
                 return sweep_block(block, resident.fits[order.key], ahead[resident.shard.index, order.key], order)
 
-            sums = self._visit(orders, leaf)
+            visited = self._visit(orders, leaf)
             for (index, key), state in ahead.items():
                 self._shards[index].fits[key] = state
-            return sums
+            return visited
 
-    def evaluate(self, orders: Sequence[Order]) -> list[dict[Node, Record]]:
+    def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
 
-        def leaf(resident: ResidentShard, block: Block, order: Order) -> Record:
+        def leaf(resident: HeldShard, block: Block, order: Order) -> Record:
             return evaluate_block(block, resident.state(order, order.stamp), order)
 
         with self._visiting:
@@ -167,70 +181,34 @@ class Residency:
                     usages = scaled(resident.state(order, order.stamp).usages[role], order)
                 yield resident.shard.role_rows[role][0], usages
 
-    def write(self, order: Order, location: str) -> Written:
-        """Write the scaled usages, but for rows in chunks shared by shards; several processes may do so at once."""
-        checksums, shared = {}, False
-        for role, array, first, usages in self._writing(order, location):
-            start, stop = _whole_chunks(first, first + len(usages), array)
-            array[start:stop] = usages[start - first : stop - first]
-            checksums[f"{role}:{first}"] = checksum(usages)
-            shared = shared or stop - start < len(usages)
-        return Written(checksums, shared)
-
-    def write_shared(self, order: Order, location: str) -> None:
-        """Write the rows that `write` left. One process at a time."""
-        for _, array, first, usages in self._writing(order, location):
-            start, stop = _whole_chunks(first, first + len(usages), array)
-            array[first:start] = usages[: start - first]
-            array[stop : first + len(usages)] = usages[stop - first :]
-
     def close(self) -> None:
         """Free rows and usages."""
         with self._lock:
             self._shards.clear()
         self._pool.shutdown(wait=False)
 
-    def _writing(self, order: Order, location: str) -> Iterator[tuple[Role, "zarr.Array[Any]", int, NDArray[Any]]]:
-        """Role, array to write into, first row and scaled usages of every role and shard."""
-        for role in ROLES:
-            if any(role in resident.shard.role_rows for resident in self._held()):
-                array = writable_usages(location, role)
-                for first, usages in self.pieces(order, role):
-                    yield role, array, first, usages
-
-    def _held(self) -> list[ResidentShard]:
+    def _held(self) -> list[HeldShard]:
         with self._lock:
             return list(self._shards.values())
 
-    def _replay(self, recipe: Recipe, resident: ResidentShard, usages: Usages) -> None:
-        def replay(block: Block) -> None:
+    def _replay(self, recipe: Recipe, held: HeldShard, usages: Usages) -> None:
+        def replay(_: HeldShard, block: Block) -> None:
             with np.errstate(all="ignore"):
                 replay_block(block, recipe, usages)
 
-        with one_blas_thread():
-            list(self._pool.map(replay, resident.blocks if recipe.orders else ()))
+        if recipe.orders:
+            with one_blas_thread():
+                visit(self._pool, self._n_threads, [held], replay)
 
-    def _visit(
-        self, orders: Sequence[Order], leaf: Callable[[ResidentShard, Block, Order], Record]
-    ) -> list[dict[Node, Record]]:
+    def _visit(self, orders: Sequence[Order], leaf: Callable[[HeldShard, Block, Order], Record]) -> Visit:
         """Visit each block once for all fits; threads take blocks."""
         trees = [Tree(self._n_blocks) for _ in orders]
 
-        def visit(place: tuple[ResidentShard, Block]) -> None:
-            resident, block = place
+        def add(held: HeldShard, block: Block) -> None:
             with np.errstate(all="ignore"):  # the loop over sweeps refuses non-finite sums in words
                 for order, tree in zip(orders, trees, strict=True):
-                    tree.add(block.number, leaf(resident, block, order))
+                    tree.add(block.number, leaf(held, block, order))
 
-        places = [(resident, block) for resident in self._held() for block in resident.blocks]
         with one_blas_thread():
-            list(self._pool.map(visit, places))
-        return [tree.nodes for tree in trees]
-
-
-def _whole_chunks(first: int, last: int, array: "zarr.Array[Any]") -> tuple[int, int]:
-    """The rows of ``first:last`` that fill whole chunks of an array; empty, at ``first``, if none."""
-    chunk_rows = array.chunks[0]
-    start = -(-first // chunk_rows) * chunk_rows
-    stop = last if last == array.shape[0] else last // chunk_rows * chunk_rows
-    return (start, stop) if start < stop else (first, first)
+            waited = visit(self._pool, self._n_threads, self._held(), add)
+        return Visit([tree.nodes for tree in trees], waited)

@@ -1,6 +1,6 @@
 """One shard and the state of every fit on it, and what is computed on one block."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.findings import Findings
-from bcnmf_dask.data.loading import Block
+from bcnmf_dask.data.loading import Block, ShardOrder, bounds_of, make_blocks
+from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.engine.base import FitSpec, Order, Recipe
 from bcnmf_dask.engine.tree import Record
@@ -28,14 +29,38 @@ class FitState:
     usages: Usages
 
 
+@dataclass(frozen=True)
+class StreamedBlocks:
+    """The blocks of a shard, read anew whenever they are gone through."""
+
+    order: ShardOrder
+    passes: Passes
+
+    def __iter__(self) -> Iterator[Block]:
+        """Read from the first to the last."""
+        return make_blocks(self.order, self.passes.blocks(bounds_of(self.order.shard)))
+
+
 @dataclass
-class ResidentShard:
-    """Blocks of a shard, what was seen in its rows, and the state of every fit on it."""
+class HeldShard:
+    """Blocks of a shard, what was seen in its rows, and the state of every fit on it.
+
+    Attributes
+    ----------
+    checksum : int
+        Of its rows, the same wherever they are read from the same kind of source.
+    """
 
     shard: Shard
-    blocks: list[Block]
+    blocks: list[Block] | StreamedBlocks
     findings: Findings
+    checksum: int
     fits: dict[str, FitState] = field(default_factory=dict)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its rows are read in each visit."""
+        return isinstance(self.blocks, StreamedBlocks)
 
     def state(self, order: Order, *stamps: int) -> FitState:
         """The state of the fit of ``order``, which must be at one of ``stamps``.

@@ -18,11 +18,17 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.data.sources import Source
+from bcnmf_dask.data.stored import PathSource
+from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Order, Recipe
-from bcnmf_dask.engine.resident import Residency, Written
+from bcnmf_dask.engine.memory import Room, room_here, room_within
+from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.updates.statistics import Role
+
+Paths = tuple[PathSource | None, ...]
+"""The sources of the stores of a run that are paths."""
 
 GUARD_POLL = 0.2
 """Seconds between the looks of a guard at whether it is still wanted."""
@@ -33,8 +39,8 @@ class Run:
     """One run on one worker."""
 
     residency: Residency
-    sources: tuple[Source | None, ...]
-    n_blocks: int
+    sources: Paths
+    room: Room
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -46,12 +52,13 @@ class Part:
     ----------
     nodes : list of mapping
         Per fit, the sums over complete subtrees.
-    compute, merge : float
-        Seconds: of the slowest visit, and along the slowest path of merges.
+    compute, read, merge : float
+        Seconds: of the slowest visit, of the one that waited longest for rows, and along the slowest path of merges.
     """
 
     nodes: list[dict[Node, Record]]
     compute: float
+    read: float
     merge: float
 
 
@@ -109,9 +116,18 @@ def sees(run: str, path: str) -> bool:  # noqa: ARG001
     return Path(path).exists()
 
 
-def open_run(run: str, n_blocks: int, dtype: str, sources: tuple[Source | None, ...]) -> None:
-    """Make room for a run. ``sources`` are those of the stores that workers read themselves."""
-    _runs()[run] = Run(Residency(n_blocks, dtype, get_worker().state.nthreads), sources, n_blocks)
+def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, limit: float | None) -> None:
+    """Make room for a run. ``sources`` are those of the stores that are paths, ``limit`` bytes for this process."""
+    worker = get_worker()
+    threads = worker.state.nthreads
+    limit = limit or worker.memory_manager.memory_limit
+    room = room_within(limit, threads) if limit else room_here(threads)
+    _runs()[run] = Run(Residency(n_blocks, dtype, threads), sources, room)
+
+
+def room(run: str) -> Room:
+    """What this worker can give a run, as it was before the run began."""
+    return _run(run).room
 
 
 def guard(run: str) -> None:
@@ -144,18 +160,18 @@ def close_run(run: str) -> None:
         held.residency.close()
 
 
-def read(run: str, order: ShardOrder) -> None:
-    """Take a shard from its path."""
+def read(run: str, order: ShardOrder) -> int:
+    """Take a shard from its path; see `Residency.read`."""
     held = _run(run)
     source = held.sources[order.shard.store]
     if source is None:
         raise ValueError(f"store {order.shard.store} is not a path")
-    held.residency.adopt(order, [source.read(order.shard.start, order.shard.stop)])
+    return held.residency.read(order, source)
 
 
-def adopt(run: str, order: ShardOrder, *chunks: Any) -> None:
-    """Take a shard from chunks that are already on this worker."""
-    _run(run).residency.adopt(order, chunks)
+def adopt(run: str, order: ShardOrder, *chunks: Any) -> int:
+    """Take a shard from chunks that are already on this worker; see `Residency.adopt`."""
+    return _run(run).residency.adopt(order, chunks)
 
 
 def drop(run: str, indices: Iterable[int]) -> None:
@@ -191,15 +207,15 @@ def orders(orders: Sequence[Order]) -> Sequence[Order]:
 def sweep(run: str, orders: Sequence[Order]) -> Part:
     """See `Residency.sweep`."""
     started = time.perf_counter()
-    nodes = _run(run).residency.sweep([order.owned() for order in orders])
-    return Part(nodes, time.perf_counter() - started, 0.0)
+    nodes, read = _run(run).residency.sweep([order.owned() for order in orders])
+    return Part(nodes, time.perf_counter() - started, read, 0.0)
 
 
 def evaluate(run: str, orders: Sequence[Order]) -> Part:
     """See `Residency.evaluate`."""
     started = time.perf_counter()
-    nodes = _run(run).residency.evaluate([order.owned() for order in orders])
-    return Part(nodes, time.perf_counter() - started, 0.0)
+    nodes, read = _run(run).residency.evaluate([order.owned() for order in orders])
+    return Part(nodes, time.perf_counter() - started, read, 0.0)
 
 
 def merge(n_blocks: int, *parts: Part) -> Part:
@@ -211,7 +227,8 @@ def merge(n_blocks: int, *parts: Part) -> Part:
             tree.absorb(nodes)
     before = max(part.merge for part in parts)
     seconds = before + time.perf_counter() - started
-    return Part([tree.nodes for tree in trees], max(part.compute for part in parts), seconds)
+    compute, read = max(part.compute for part in parts), max(part.read for part in parts)
+    return Part([tree.nodes for tree in trees], compute, read, seconds)
 
 
 def pieces(run: str, order: Order, role: Role) -> list[tuple[int, NDArray[Any]]]:
@@ -219,11 +236,11 @@ def pieces(run: str, order: Order, role: Role) -> list[tuple[int, NDArray[Any]]]
     return list(_run(run).residency.pieces(order, role))
 
 
-def write(run: str, order: Order, location: str) -> Written:
-    """See `Residency.write`."""
-    return _run(run).residency.write(order, location)
+def write(run: str, order: Order, location: str) -> writing.Written:
+    """See `bcnmf_dask.engine.writing.write`."""
+    return writing.write(_run(run).residency, order, location)
 
 
 def write_shared(run: str, order: Order, location: str) -> None:
-    """See `Residency.write_shared`."""
-    _run(run).residency.write_shared(order, location)
+    """See `bcnmf_dask.engine.writing.write_shared`."""
+    writing.write_shared(_run(run).residency, order, location)

@@ -83,7 +83,7 @@ def factorize(
     plan = plan_shards(inputs)
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
-        engine = cleanup.enter_context(open_engine(client, inputs, plan, dtype))
+        engine = cleanup.enter_context(open_engine(client, inputs, plan, dtype, [one.n_components for one in settings]))
         findings = engine.load()
         refuse_bad_values(findings, inputs)
         _report(findings, inputs, settings)

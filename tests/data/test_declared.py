@@ -7,8 +7,9 @@ import pytest
 import scipy.sparse as sp
 
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.data.loading import load_blocks, order_shard
+from bcnmf_dask.data.loading import order_shard
 from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine.taking import from_chunks
 from bcnmf_dask.errors import InputError
 
 COUNTS = np.arange(60.0).reshape(12, 5)
@@ -55,7 +56,7 @@ def test_chunks_that_are_not_as_declared_are_refused_by_the_worker_that_adopts_t
     (shard,) = [shard for shard in plan_shards(inputs).shards if shard.store == 1]
     chunks = [chunk.compute(scheduler="sync") for chunk in store.source.blocks(shard.start, shard.stop)]
     with pytest.raises(InputError, match=rf"(?s)^background: .*{message}"):
-        load_blocks(order_shard(store, shard, "float32"), chunks)
+        from_chunks(order_shard(store, shard, "float32"), chunks)
 
 
 def test_empty_chunks_are_as_declared():

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.data.loading import load_blocks, order_shard
+from bcnmf_dask.data.loading import order_shard
 from bcnmf_dask.data.shards import LARGEST_BLOCK, LARGEST_SHARD, SMALLEST_BLOCK, plan_shards
+from bcnmf_dask.engine.taking import from_chunks
 
 
 class Outline:
@@ -94,7 +95,7 @@ def test_blocks_are_views_where_nothing_must_change(form):
     values = data.data if sp.issparse(data) else data
     for shard in plan_shards(inputs).shards:
         chunk = store.source.read(shard.start, shard.stop)
-        blocks, _ = load_blocks(order_shard(store, shard, "float32"), [chunk])
+        blocks = from_chunks(order_shard(store, shard, "float32"), [chunk]).blocks
         for block in blocks:
             part = block.parts["target"]
             assert np.shares_memory(part.data if sp.issparse(part) else part, values)

@@ -6,8 +6,9 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcnmf_dask.data.loading import ShardOrder, load_blocks
+from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.data.shards import Shard
+from bcnmf_dask.engine.taking import from_chunks
 from bcnmf_dask.updates.losses import LOSSES
 
 N, F, K = 11, 6, 3
@@ -47,8 +48,8 @@ def halves(row):
 
 def blocks_of(rows, dtype):
     shard = Shard(0, 0, 0, N, 4, 0, {"target": (0, N)}, N * F)
-    blocks, findings = load_blocks(ShardOrder(shard, {"target": None}, None, dtype, "target", F), [rows])
-    return [block.parts["target"] for block in blocks], findings
+    held = from_chunks(ShardOrder(shard, {"target": None}, None, dtype, "target", F), [rows])
+    return [block.parts["target"] for block in held.blocks], held.findings
 
 
 @pytest.mark.parametrize("form", ["zeros", "unsorted", "duplicates"])

@@ -1,0 +1,81 @@
+"""Waiting for storage that is out of reach, for a while, instead of losing what a long fit has done."""
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import dask
+
+from bcnmf_dask.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 120.0
+"""Seconds that a store may be out of reach; ``bcnmf-dask.read-patience`` of the Dask configuration."""
+LONGEST_PAUSE = 5.0
+AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.ECONNREFUSED, errno.ECONNRESET}
+"""What systems say of storage that may come back."""
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Waits while a store is out of reach.
+
+    Parameters
+    ----------
+    location, path : str
+        What messages call the store, and where it is.
+    """
+
+    def __init__(self, location: str, path: str) -> None:
+        self._location = location
+        self._path = path
+        self._away_since: float | None = None
+
+    def store_is_there(self) -> bool:
+        """Whether anything lies at the path."""
+        try:
+            return Path(self._path).exists()
+        except OSError:
+            return False
+
+    def succeeded(self) -> None:
+        """Begin anew: what was read last is as it should be."""
+        self._away_since = None
+
+    def wait(self, error: InputError) -> None:
+        """Pause before another trial.
+
+        Raises
+        ------
+        InputError
+            ``error`` itself if the store is there, or one that says how long it has not been.
+        """
+        cause = error.__cause__
+        if self.store_is_there() and not (isinstance(cause, OSError) and cause.errno in AWAY):
+            raise error
+        self._away_since = self._away_since or time.monotonic()
+        gone_for = time.monotonic() - self._away_since
+        patience = float(dask.config.get("bcnmf-dask.read-patience", PATIENCE))
+        if gone_for >= patience:
+            raise InputError(
+                f"{self._location!r} has been out of reach for {patience:g} s ({cause or error}). Expected a "
+                "store that can be read for as long as the fit lasts: see that its disk or server is there."
+            ) from error
+        pause = min(LONGEST_PAUSE, max(0.2, gone_for), patience - gone_for)
+        logger.warning("%r is out of reach (%s): tried again in %.1f s.", self._location, cause or error, pause)
+        time.sleep(pause)
+
+
+def patiently(path: str, read: Callable[[], T]) -> T:
+    """What ``read`` returns, once the store at ``path`` can be read; raises as `Patience.wait`."""
+    patience = Patience(path, path)
+    while True:
+        try:
+            return read()
+        except InputError as error:
+            patience.wait(error)

@@ -1,0 +1,184 @@
+"""How much memory a run takes on a process, and so which rows stay in it and which are read in each visit.
+
+Nothing here changes a bit of a result.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import dask
+import numpy as np
+import psutil
+from dask.utils import format_bytes, parse_bytes
+
+from bcnmf_dask.data.inputs import Inputs
+from bcnmf_dask.data.shards import Shard, ShardPlan
+from bcnmf_dask.data.sources import DaskSource, MemorySource
+from bcnmf_dask.engine.visiting import AHEAD
+from bcnmf_dask.errors import InputError
+
+SHARE = 0.55
+"""Of the limit of a process that a run plans to take: Dask pauses a worker at 80 %, and rows are not all it holds."""
+MOST = 0.75
+"""Of the limit that may be in use in all. Binds where little is left above an idle worker."""
+INDEX_BYTES = 4
+"""Of the column number of a stored value."""
+COPIES = 3
+"""Of a block that is read: as it was stored, as it is computed, and what decoding holds."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory that a run may add to one process.
+
+    Attributes
+    ----------
+    planned, most : float
+        Bytes: that it plans to take, and above which it is refused. Infinite where nothing is known.
+    threads : int
+        That will compute.
+    """
+
+    planned: float
+    most: float
+    threads: int
+
+
+def room_within(limit: float, threads: int) -> Room:
+    """The room of a process that may take ``limit`` bytes in all; this one if it is running, else an idle one."""
+    left = max(0.0, MOST * limit - psutil.Process().memory_info().rss)
+    return Room(min(SHARE * limit, left), left, threads)
+
+
+def room_here(threads: int) -> Room:
+    """The room of this process: within its configured limit, else what the machine has free."""
+    limit = configured_limit()
+    if limit is not None:
+        return room_within(limit, threads)
+    free = psutil.virtual_memory().available
+    return Room(SHARE * free, MOST * free, threads)
+
+
+def configured_limit() -> float | None:
+    """Bytes per process as the Dask configuration says; InputError if that is no size."""
+    wanted = dask.config.get("bcnmf-dask.memory-limit", None)
+    try:
+        return None if wanted is None else float(parse_bytes(wanted))
+    except ValueError as error:
+        raise InputError(
+            f"memory limit: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.memory-limit of the "
+            "Dask configuration, or --memory-limit)."
+        ) from error
+
+
+class Footprint:
+    """Bytes that a run takes, by its parts.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    plan : ShardPlan
+    dtype : str
+    components : sequence of int
+        Of each fit.
+    held : collection of int
+        Stores whose rows the process holds already, as they are computed.
+    """
+
+    def __init__(
+        self, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int], held: Collection[int] = ()
+    ) -> None:
+        self._plan = plan
+        self._stores = inputs.stores
+        self._width = np.dtype(dtype).itemsize
+        self._n_features = inputs.n_features
+        self._components = components
+        self._n_roles = len(inputs.n_rows)
+        self._paths = inputs.paths
+        self._held = held
+
+    def can_stream(self, shard: Shard) -> bool:
+        """Whether rows need not stay in memory: they come from a path."""
+        return self._paths[shard.store] is not None
+
+    def rows(self, shard: Shard) -> int:
+        """Of the rows of a shard in memory; for CSR with chosen features, an upper bound."""
+        source, n_rows = self._stores[shard.store].source, shard.stop - shard.start
+        if shard.store in self._held:
+            return 0
+        if source.sparse:
+            return self._stored_values(shard) * (self._width + INDEX_BYTES) + (n_rows + 1) * INDEX_BYTES
+        return n_rows * self._n_features * self._width
+
+    def usages(self, shard: Shard) -> int:
+        """Of the usages of a shard, in all fits: those at hand and those of the next sweep."""
+        n_rows = sum(last - first for first, last in shard.role_rows.values())
+        return 2 * n_rows * sum(self._components) * self._width
+
+    def _stored_values(self, shard: Shard) -> int:
+        # A Dask array does not say how many values its CSR chunks store: the plan counts every entry.
+        return 0 if isinstance(self._stores[shard.store].source, DaskSource) else shard.stored_values
+
+    def statistics(self, threads: int) -> int:
+        """Of the sums of all fits: of each thread, and of the subtrees that wait for their siblings; and of bases."""
+        waiting = threads + math.ceil(math.log2(self._plan.n_blocks + 1))
+        sums = 8 * self._n_roles * sum(k * (self._n_features + k) for k in self._components)
+        return waiting * sums + 4 * self._n_features * sum(self._components) * self._width
+
+    def buffers(self, threads: int) -> int:
+        """Of the blocks in flight where rows are read in each visit."""
+        largest = max((self.rows(shard) // shard.n_blocks for shard in self._plan.shards), default=0)
+        return COPIES * (threads + AHEAD + 1) * largest
+
+
+def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying: Collection[int] = ()) -> set[int]:
+    """Shards of one process whose rows stay in memory, by index.
+
+    Parameters
+    ----------
+    footprint : Footprint
+    room : Room
+        Of the process, before the run took any of it.
+    shards : iterable of Shard
+        All that the process is to own.
+    staying : collection of int
+        Those that stay already.
+
+    Raises
+    ------
+    InputError
+        If what cannot be read again in each visit does not fit.
+    """
+    shards = list(shards)
+    fixed = footprint.statistics(room.threads) + sum(footprint.usages(shard) for shard in shards)
+    must = {one.index for one in shards if one.index in staying or not footprint.can_stream(one)}
+    taken = fixed + sum(footprint.rows(shard) for shard in shards if shard.index in must)
+    if len(must) > len(staying) and taken > room.most:
+        _refuse(taken, room)
+    wanted = [shard for shard in shards if shard.index not in must]
+    if taken + sum(footprint.rows(shard) for shard in wanted) <= room.planned:
+        return {shard.index for shard in shards}
+    left = room.planned - taken - footprint.buffers(room.threads)
+    for shard in wanted:
+        if footprint.rows(shard) <= left:
+            must.add(shard.index)
+            left -= footprint.rows(shard)
+    return must
+
+
+def _refuse(taken: int, room: Room) -> None:
+    raise InputError(
+        f"the rows need {format_bytes(taken)} of memory in one process, which can give {format_bytes(int(room.most))}. "
+        "Expected them to fit, as they cannot be read again in each sweep: give a path (`bcnmf-dask ingest` writes a "
+        "store that is read fastest), more workers, or workers with more memory."
+    )
+
+
+def held_here(inputs: Inputs, dtype: str) -> set[int]:
+    """Stores that lie in the memory of this process as they are computed."""
+    return {
+        number
+        for number, store in enumerate(inputs.stores)
+        if isinstance(store.source, MemorySource) and store.columns is None and store.source.dtype == np.dtype(dtype)
+    }

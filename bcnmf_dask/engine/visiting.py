@@ -1,0 +1,107 @@
+"""Handing out the blocks of shards to the threads of a process, reading ahead those that are not in memory."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, Full, Queue
+
+from bcnmf_dask.data.loading import Block
+from bcnmf_dask.engine.shard_state import HeldShard
+
+Taken = tuple[HeldShard, Block]
+AHEAD = 1
+"""Blocks that are read and wait for a thread; one more may be on its way."""
+POLL = 0.1
+
+
+def visit(pool: ThreadPoolExecutor, n_threads: int, shards: Iterable[HeldShard], do: Callable[..., None]) -> float:
+    """Call ``do(shard, block)`` for every block, on the threads of a pool.
+
+    Returns
+    -------
+    float
+        Seconds that a thread waited for rows to be read, on average.
+
+    Raises
+    ------
+    Exception
+        Whatever reading or ``do`` raised first.
+    """
+    supply = _Supply(list(shards))
+
+    def work() -> float:
+        waited = 0.0
+        try:
+            while (taken := supply.take()) is not None:
+                waited += taken[0]
+                do(*taken[1])
+        except BaseException:
+            supply.stop()
+            raise
+        return waited
+
+    try:
+        working = [pool.submit(work) for _ in range(n_threads)]
+        return sum(one.result() for one in working) / n_threads
+    finally:
+        supply.stop()
+
+
+class _Supply:
+    """Blocks for threads that take them: streamed ones as they are read, resident ones while none is ready."""
+
+    def __init__(self, shards: list[HeldShard]) -> None:
+        self._resident: Iterator[Taken] = ((one, block) for one in shards if not one.streamed for block in one.blocks)
+        self._streamed = [shard for shard in shards if shard.streamed]
+        self._ready: Queue[Taken] = Queue(AHEAD)
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._reader = threading.Thread(target=self._read, name="bcnmf-reader", daemon=True)
+        if self._streamed:
+            self._reader.start()
+
+    def take(self) -> tuple[float, Taken] | None:
+        """The next block and the seconds it was waited for; None if there is no more."""
+        with suppress(Empty):
+            return 0.0, self._ready.get_nowait()
+        with self._lock:
+            block = next(self._resident, None)
+        if block is not None and not self._over.is_set():
+            return 0.0, block
+        started = time.perf_counter()
+        while not self._over.is_set():
+            reading = self._reader.is_alive()  # before the look: what it put last must not be missed
+            with suppress(Empty):
+                return time.perf_counter() - started, self._ready.get(timeout=POLL if reading else 0)
+            if not reading:
+                break
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def stop(self) -> None:
+        """Hand out no more, and let the reader end."""
+        self._over.set()
+        if self._streamed:
+            self._reader.join()
+
+    def _read(self) -> None:
+        try:
+            for shard in self._streamed:
+                for block in shard.blocks:
+                    self._hand_over((shard, block))
+                    if self._over.is_set():
+                        return
+        except BaseException as error:
+            self._error = error
+
+    def _hand_over(self, taken: Taken) -> None:
+        while not self._over.is_set():
+            try:
+                self._ready.put(taken, timeout=POLL)
+            except Full:
+                continue
+            return

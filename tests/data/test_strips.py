@@ -1,0 +1,120 @@
+"""Reading a stored array block by block, again and again, each stored chunk once."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bcnmf_dask.data import strips
+from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Values
+
+
+class Chunked:
+    """An array in chunks that notes which of them are read."""
+
+    def __init__(self, values, chunk):
+        self.values, self.chunks, self.shape = values, (chunk, *values.shape[1:]), values.shape
+        self.read = []
+
+    def __getitem__(self, places):
+        start, stop, _ = places.indices(len(self.values))
+        self.read += range(start // self.chunks[0], -(-stop // self.chunks[0])) if stop > start else []
+        return self.values[places].copy()
+
+
+@st.composite
+def cut_arrays(draw):
+    length, chunk = draw(st.integers(1, 60)), draw(st.integers(1, 25))
+    ends = sorted(draw(st.sets(st.integers(1, length), max_size=4)) | {0, length})
+    inner = [
+        sorted(draw(st.sets(st.integers(first, last), max_size=4)) | {first, last}) for first, last in pairwise(ends)
+    ]
+    return Chunked(np.arange(length) + 100, chunk), list(pairwise(ends)), inner
+
+
+@given(cut_arrays())
+def test_every_pass_gives_the_values_and_from_the_second_on_reads_each_chunk_once(case):
+    array, ranges, bounds = case
+    pieces = [Values(array, first, last) for first, last in ranges]
+    for number in range(3):
+        array.read.clear()
+        for values, places in zip(pieces, bounds, strict=True):
+            found = list(values.between(places))
+            expected = [array.values[start:stop] for start, stop in pairwise(places)]
+            assert [list(part) for part in found] == [list(part) for part in expected]
+        if number:
+            assert sorted(array.read) == list(range(-(-array.shape[0] // array.chunks[0])))
+
+
+def test_a_large_end_is_read_each_time_and_not_kept(monkeypatch):
+    monkeypatch.setattr(strips, "MOST_KEPT", 3)
+    array = Chunked(np.arange(20), 10)
+    values = Values(array, 0, 15)
+    for _ in range(2):
+        array.read.clear()
+        assert np.concatenate(list(values.between([0, 7, 15]))).tolist() == list(range(15))
+        assert array.read == [0, 1]
+
+
+def test_blocks_do_not_keep_the_chunk_they_came_from():
+    values = Values(Chunked(np.arange(1000), 500), 0, 1000)
+    assert all(part.base is None for part in values.between([0, 100, 200, 600, 1000]))
+
+
+def test_dense_rows_of_an_array_without_chunks():
+    rows = np.arange(24.0).reshape(8, 3)
+    strip = DenseStrip(rows, 2, 7)
+    assert [strip.rows(parts, 0, 0).tolist() for parts in strip.parts([2, 4, 7])] == [
+        rows[2:4].tolist(),
+        rows[4:7].tolist(),
+    ]
+
+
+def test_rows_come_sorted_from_unsorted_csr():
+    strip = CsrStrip(np.array([1.0, 2, 3]), np.array([2, 0, 1]), np.array([0, 2, 3]), 3, 0, 2)
+    (parts,) = strip.parts([0, 2])
+    assert strip.rows(parts, 0, 2).toarray().tolist() == [[2, 0, 1], [0, 3, 0]]
+
+
+def test_column_numbers_that_contradict_are_refused():
+    strip = CsrStrip(np.ones(2), np.array([0, 0]), np.array([0, 2]), 3, 0, 1)
+    (parts,) = strip.parts([0, 1])
+    with pytest.raises(ValueError, match="stores the same feature more than once"):
+        strip.rows(parts, 0, 1)
+
+
+class Endless:
+    """An array too long to exist, whose values are their places."""
+
+    def __init__(self, length):
+        self.shape, self.chunks = (length,), (2**17,)
+
+    def __getitem__(self, places):
+        return np.arange(*places.indices(self.shape[0]))
+
+
+def test_places_beyond_two_to_the_31st():
+    n_features, n_rows, per_row = 2000, 3_000_000, 1000
+    indptr = np.arange(n_rows + 1, dtype=np.int64) * per_row
+    data = Endless(n_rows * per_row)
+
+    class Columns(Endless):
+        def __getitem__(self, places):
+            return (super().__getitem__(places) % per_row).astype(np.int32)
+
+    first = n_rows - 300
+    assert indptr[first] > 2**31
+    strip = CsrStrip(data, Columns(n_rows * per_row), indptr, n_features, first, n_rows)
+    for _ in range(2):
+        rows = [
+            strip.rows(parts, *pair)
+            for parts, pair in zip(
+                strip.parts([first, first + 100, n_rows]), [(first, first + 100), (first + 100, n_rows)], strict=True
+            )
+        ]
+        stacked = sp.vstack(rows)
+        assert stacked.data.tolist() == list(range(first * per_row, n_rows * per_row))
+        assert stacked.indices.dtype == np.int32

@@ -1,0 +1,193 @@
+"""Rows that are read in every visit: the same bits, each stored chunk once, and never a wrong number."""
+
+import threading
+from collections import Counter
+
+import dask
+import numpy as np
+import pytest
+import zarr
+from cases import KINDS, counts
+from zarr.storage import LocalStore
+
+from bcnmf_dask import BCNMF
+from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine import local
+from bcnmf_dask.engine.memory import Footprint, Room, resident
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.fitting.factorize import factorize
+from bcnmf_dask.fitting.settings import Settings
+
+PATHS = ["zarr", "anndata-zarr-csr", "anndata-h5ad-csr", "anndata-h5ad-dense", "roles-zarr"]
+LITTLE = {"bcnmf-dask.memory-limit": "1 MB"}
+
+
+def bits(result):
+    return [np.asarray(part).tobytes() for part in (result.components, result.target_usages, result.background_usages)]
+
+
+def fit(given, client=False, **options):
+    chosen = [Settings(4, 1.0, "mean", loss, None, 8, 0.0, 3) for loss in ("frobenius", "kullback-leibler")]
+    return factorize(read_inputs(*given), chosen, dtype="float32", client=client, **options)
+
+
+@pytest.mark.parametrize("kind", PATHS)
+@pytest.mark.parametrize("where", ["local", "cluster"])
+def test_streamed_rows_give_the_bits_of_resident_ones(kind, where, tmp_path, client_of):
+    given = KINDS[kind](tmp_path)
+    reference = fit(given)
+    with dask.config.set(LITTLE):
+        streamed = fit(given, client_of[where]())
+    n_shards = len(plan_shards(read_inputs(*given)).shards)
+    assert (reference[0].run["shards_streamed"], streamed[0].run["shards_streamed"]) == (0, n_shards)
+    assert [bits(one) for one in streamed] == [bits(one) for one in reference]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_some_rows_resident_and_some_streamed_give_the_same_bits(threads, tmp_path, monkeypatch):
+    given = KINDS["zarr"](tmp_path)
+    reference = fit(given)
+    monkeypatch.setattr(
+        local, "resident", lambda footprint, room, shards: {one.index for one in shards if one.index % 2}
+    )
+    monkeypatch.setattr(local, "usable_cores", lambda: threads)
+    mixed = fit(given)
+    n_shards = len(plan_shards(read_inputs(*given)).shards)
+    assert mixed[0].run["shards_streamed"] == -(-n_shards // 2)
+    assert [bits(one) for one in mixed] == [bits(one) for one in reference]
+
+
+@pytest.mark.parametrize("kind", ["zarr", "anndata-zarr-csr"])
+def test_each_sweep_reads_each_stored_chunk_once(kind, tmp_path, monkeypatch):
+    given = KINDS[kind](tmp_path)
+    read = Counter()
+    get = LocalStore.get
+
+    async def counted(self, key, *arguments, **options):
+        if "/c/" in f"/{key}":
+            read[f"{self.root}/{key}"] += 1
+        return await get(self, key, *arguments, **options)
+
+    monkeypatch.setattr(LocalStore, "get", counted)
+    sweeps = []
+    with dask.config.set(LITTLE):
+        BCNMF(3, max_iter=5, tol=0).fit(
+            given[0],
+            background=given[1],
+            client=False,
+            callbacks=[lambda _: sweeps.append(read.copy()) or read.clear()],
+        )
+    stored = [path for path in tmp_path.rglob("*") if path.is_file() and "c" in path.parts]
+    values = {str(path) for path in stored if kind == "zarr" or path.relative_to(tmp_path).parts[1] == "X"}
+    pointers = {path for path in values if "indptr" in path}
+    assert all(sweep == dict.fromkeys(values - pointers, 1) for sweep in sweeps[1:])
+    assert len(values) >= 6
+
+
+def test_the_history_says_how_long_rows_were_waited_for(tmp_path):
+    given = KINDS["zarr"](tmp_path)
+    with dask.config.set(LITTLE):
+        history = BCNMF(3, max_iter=3, tol=0).fit(given[0], background=given[1], client=False).history_
+    assert (history.read_seconds > 0).all()
+    assert (history.read_seconds <= history.compute_seconds).all()
+
+
+def at_sweep(number, act):
+    """A callback that acts once, for whichever fit comes first."""
+    due = [act]
+    return lambda record: due.pop()() and None if due and record.iteration == number else None
+
+
+@pytest.mark.parametrize("where", ["local", "cluster"])
+def test_a_store_that_changes_during_the_fit_is_refused_by_name(where, tmp_path, client_of):
+    given = KINDS["zarr"](tmp_path)
+
+    def change():
+        zarr.open_array(given[0], mode="r+")[130, 3] += 1
+
+    with dask.config.set(LITTLE), pytest.raises(InputError, match=r"target: '.*x\.zarr' has changed since"):
+        fit(given, client_of[where](), callbacks=[at_sweep(3, change)])
+
+
+@pytest.mark.parametrize("form", ["lost", "cut"])
+def test_a_corrupted_chunk_is_refused_by_name(form, tmp_path):
+    given = KINDS["zarr"](tmp_path)
+    chunk = given[1] / "c" / "1" / "0"
+
+    def damage():
+        chunk.unlink() if form == "lost" else chunk.write_bytes(chunk.read_bytes()[:20])
+
+    with dask.config.set(LITTLE), pytest.raises(InputError, match=r"background: '.*y\.zarr'"):
+        fit(given, callbacks=[at_sweep(3, damage)])
+
+
+@pytest.mark.parametrize("kind", ["zarr", "anndata-h5ad-csr", "anndata-zarr-csr"])
+@pytest.mark.parametrize("where", ["local", "cluster"])
+def test_a_store_that_is_out_of_reach_for_a_while_is_waited_for(kind, where, tmp_path, client_of):
+    given = KINDS[kind](tmp_path)
+    reference = fit(given)
+    hidden = tmp_path / "hidden"
+
+    def hide():
+        given[0].rename(hidden)
+        threading.Timer(1.0, lambda: hidden.rename(given[0])).start()
+
+    with dask.config.set(LITTLE):
+        waited = fit(given, client_of[where](), callbacks=[at_sweep(3, hide)])
+    assert not hidden.exists()
+    assert [bits(one) for one in waited] == [bits(one) for one in reference]
+
+
+def test_a_store_that_stays_out_of_reach_is_given_up_by_name(tmp_path):
+    given = KINDS["zarr"](tmp_path)
+    with (
+        dask.config.set(LITTLE | {"bcnmf-dask.read-patience": 1}),
+        pytest.raises(InputError, match=r"target: '.*x\.zarr' has been out of reach for 1 s"),
+    ):
+        fit(given, callbacks=[at_sweep(3, lambda: given[0].rename(tmp_path / "gone"))])
+
+
+def test_rows_in_memory_that_do_not_fit_are_refused(tmp_path):
+    with (
+        dask.config.set(LITTLE),
+        pytest.raises(InputError, match=r"rows need .* of memory .*`bcnmf-dask ingest`"),
+    ):
+        BCNMF(3, max_iter=2).fit(counts()[0].astype(np.int16), background=counts()[1], client=False)
+
+
+def test_a_limit_that_is_no_size_is_refused():
+    with (
+        dask.config.set({"bcnmf-dask.memory-limit": "much"}),
+        pytest.raises(InputError, match=r"memory limit: got 'much'"),
+    ):
+        BCNMF(3, max_iter=2).fit(*counts()[:1], background=counts()[1], client=False)
+
+
+def test_what_stays_resident_depends_on_the_room(tmp_path):
+    inputs = read_inputs(*KINDS["zarr"](tmp_path))
+    plan = plan_shards(inputs)
+    footprint = Footprint(inputs, plan, "float32", [3, 5])
+    rows = sum(footprint.rows(shard) for shard in plan.shards)
+    assert rows == 4 * sum(x.size for x in counts())
+    fixed = footprint.statistics(1) + sum(footprint.usages(shard) for shard in plan.shards)
+    everything = {shard.index for shard in plan.shards}
+    assert resident(footprint, Room(fixed + rows, np.inf, 1), plan.shards) == everything
+    short = fixed + rows - 1
+    assert resident(footprint, Room(short, np.inf, 1), plan.shards) < everything, "and then blocks need buffers too"
+    assert resident(footprint, Room(0, 0, 1), plan.shards) == set()
+    assert resident(footprint, Room(0, 0, 1), plan.shards, staying={1}) == {1}
+
+
+@pytest.mark.chaos
+def test_a_lost_shard_that_has_changed_is_refused(tmp_path, start_client):
+    """The rows stayed in memory of a worker that is lost; what is read instead must be the same."""
+    given = KINDS["zarr"](tmp_path)
+    client = start_client(3)
+
+    def lose():
+        zarr.open_array(given[0], mode="r+")[:, :] = 1
+        client.restart()
+
+    with pytest.raises(InputError, match=r"target: '.*x\.zarr': rows \d+ to \d+ have changed since the fit began"):
+        fit(given, client, callbacks=[at_sweep(3, lose)])
