@@ -28,7 +28,7 @@ from bcnmf_dask.engine.local import create_all_usages, cut_starts, total
 from bcnmf_dask.engine.scratch import Scratch
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.engine.waiting import Loss
-from bcnmf_dask.errors import ClusterError
+from bcnmf_dask.errors import CheckpointError, ClusterError
 from bcnmf_dask.updates.statistics import Role
 
 logger = logging.getLogger(__name__)
@@ -100,10 +100,15 @@ class ClusterEngine:
 
     def start(self, spec: FitSpec, starts: Starts, saved: Saved | None = None) -> None:
         """See `Engine.start`."""
-        recipe = Recipe(spec, cut_starts(starts, self._plan.shards), saved)
-        self._recipes[spec.key] = recipe
+        if spec.key in self._recipes:
+            self._forget(spec.key)
+        self._recipes[spec.key] = Recipe(spec, cut_starts(starts, self._plan.shards), saved)
         self._holdings.doubt()  # no worker has usages of this fit
-        self._persist("start", lambda: None)
+        try:
+            self._persist("start", lambda: None)
+        except CheckpointError:
+            self._forget(spec.key)  # or the start of another fit would try to make it good
+            raise
 
     def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """See `Engine.sweep`."""
@@ -166,6 +171,11 @@ class ClusterEngine:
             "lasts for one step: look at the logs of the workers for the reason (often memory)."
         )
 
+    def _forget(self, key: str) -> None:
+        """Free the usages of a fit: one sweep ahead of the next start, they would pass for a repeated sweep."""
+        del self._recipes[key]
+        self._persist("start", lambda: self._crew.everywhere(tasks.forget, key))
+
     def _visit(self, task: Callable[..., tasks.Part], orders: Sequence[Order]) -> tasks.Part:
         """Have every owner visit its blocks; if that is much, send one basis and merge the parts on workers."""
         owners = self._holdings.owners()
@@ -213,12 +223,14 @@ class ClusterEngine:
                     self._snapshot(order, scratch)
         except OSError as error:
             logger.warning("No snapshot was taken (%s); more sweeps are kept for replay instead.", error)
+        finally:  # also what a full disk cut short: the next sweep tries again
+            if self._scratch is not None:
+                self._scratch.keep_only([recipe.saved.location for recipe in self._recipes.values() if recipe.saved])
 
     def _snapshot(self, order: Order, scratch: Scratch) -> None:
         swept = replace(order, stamp=order.stamp + 1).unscaled()
         location = scratch.next()
         self.rely_on(order.key, Saved(location, swept.stamp, self.write_usages(swept, location)))
-        scratch.keep_only([recipe.saved.location for recipe in self._recipes.values() if recipe.saved])
         self._snapshots += 1
 
 

@@ -157,7 +157,8 @@ class Crew:
             self._client.cancel(list(self._guards.values()), force=True)
         except (Loss, OSError, BCNMFError):  # workers that cannot be reached free the run as their guards are forgotten
             logger.info("Some workers of the run could not be reached to free it.")
-        self._guards.clear()
+        finally:  # after Ctrl-C, the traceback that Python keeps would keep the guards
+            self._guards.clear()
 
     def _strike_gone(self) -> None:
         alive = set(self._addresses())

@@ -114,6 +114,12 @@ class Residency:
         with self._visiting:
             return dict(zip(self._shards, self._pool.map(digest, (one.blocks for one in self._held())), strict=True))
 
+    def forget(self, key: str) -> None:
+        """Free the usages of a fit."""
+        with self._visiting:
+            for resident in self._held():
+                resident.fits.pop(key, None)
+
     def restore(self, recipe: Recipe, indices: Iterable[int]) -> None:
         """Make the usages of a fit on some shards: its start, then all sweeps since, block by block.
 
@@ -170,19 +176,22 @@ class Residency:
     def write(self, order: Order, location: str) -> Written:
         """Write the scaled usages, but for rows in chunks shared by shards; several processes may do so at once."""
         checksums, shared = {}, False
-        for role, array, first, usages in self._writing(order, location):
-            start, stop = _whole_chunks(first, first + len(usages), array)
-            array[start:stop] = usages[start - first : stop - first]
-            checksums[f"{role}:{first}"] = checksum(usages)
-            shared = shared or stop - start < len(usages)
+        with self._visiting:
+            for role, array, first, usages in self._writing(order, location):
+                start, stop = _whole_chunks(first, first + len(usages), array)
+                array[start:stop] = usages[start - first : stop - first]
+                checksums[f"{role}:{first}"] = checksum(usages)
+                shared = shared or stop - start < len(usages)
         return Written(checksums, shared)
 
     def write_shared(self, order: Order, location: str) -> None:
         """Write the rows that `write` left. One process at a time."""
-        for _, array, first, usages in self._writing(order, location):
-            start, stop = _whole_chunks(first, first + len(usages), array)
-            array[first:start] = usages[: start - first]
-            array[stop : first + len(usages)] = usages[stop - first :]
+        # Chunks are read, changed and written again: a call that was given up must be over before the next.
+        with self._visiting:
+            for _, array, first, usages in self._writing(order, location):
+                start, stop = _whole_chunks(first, first + len(usages), array)
+                array[first:start] = usages[: start - first]
+                array[stop : first + len(usages)] = usages[stop - first :]
 
     def close(self) -> None:
         """Free rows and usages."""

@@ -6,10 +6,10 @@ The state is no Dask result, so it is never spilled, stolen or replicated. It la
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 from distributed import get_worker, secede
@@ -23,6 +23,8 @@ from bcnmf_dask.engine.resident import Residency, Written
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.updates.statistics import Role
+
+T = TypeVar("T")
 
 GUARD_POLL = 0.2
 """Seconds between the looks of a guard at whether it is still wanted."""
@@ -127,7 +129,8 @@ def guard(run: str) -> None:
         task = worker.state.tasks.get(key)
         if task is None or task.state == "cancelled":
             break
-    runs.pop(run, None)
+    if runs.get(run) is held:  # and not one that was opened again meanwhile
+        del runs[run]
     held.residency.close()
 
 
@@ -178,6 +181,11 @@ def digests(run: str) -> dict[int, str]:
     return _run(run).residency.digests()
 
 
+def forget(run: str, key: str) -> None:
+    """See `Residency.forget`."""
+    _run(run).residency.forget(key)
+
+
 def restore(run: str, recipe: Recipe, indices: Sequence[int]) -> None:
     """See `Residency.restore`."""
     _run(run).residency.restore(recipe.owned(), indices)
@@ -221,9 +229,18 @@ def pieces(run: str, order: Order, role: Role) -> list[tuple[int, NDArray[Any]]]
 
 def write(run: str, order: Order, location: str) -> Written:
     """See `Residency.write`."""
-    return _run(run).residency.write(order, location)
+    return _with_plain_errors(_run(run).residency.write, order, location)
 
 
 def write_shared(run: str, order: Order, location: str) -> None:
     """See `Residency.write_shared`."""
-    _run(run).residency.write_shared(order, location)
+    _with_plain_errors(_run(run).residency.write_shared, order, location)
+
+
+def _with_plain_errors(write: Callable[[Order, str], T], order: Order, location: str) -> T:
+    """Errors of a store as plain ``OSError``: Zarr's own do not survive the journey to the driver."""
+    try:
+        return write(order, location)
+    except OSError as error:
+        message = str(error)
+    raise OSError(message)  # not in the handler: it would carry the other one along

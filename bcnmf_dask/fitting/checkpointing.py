@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.engine.base import Engine, Saved
 from bcnmf_dask.errors import CheckpointError, CheckpointWarning, InputError, Preempted
@@ -121,10 +123,12 @@ class Checkpoints:
         if stopping or sweep % self._wanted.every == 0:
             self._save(sweep, fits)
         if stopping and any(fit.status is None for fit in fits):
-            raise Preempted(
-                f"The fit was asked to stop after sweep {sweep} and can be resumed from its newest checkpoint in "
-                f"{os.fspath(self._wanted.location)!r}."
-            )
+            raise Preempted(f"The fit was asked to stop after sweep {sweep} {self._from_where()}.")
+
+    def _from_where(self) -> str:
+        if self.written or self.resumed_from:
+            return f"and can be resumed from its newest checkpoint in {os.fspath(self._wanted.location)!r}"
+        return "but could not be saved: it will start from the beginning"
 
     def way_back(self) -> str:
         """How to go on after an error, in words."""
@@ -188,7 +192,15 @@ def _identity(engine: Engine, inputs: Inputs, settings: Sequence[Settings], dtyp
         "rows and values of the data": engine.fingerprint(),
         "names of the features": names.hexdigest(),
         "dtype": dtype,
-        **{f"fit-{number}": one.described() for number, one in enumerate(settings)},
+        **{f"fit-{number}": one.described() | _starts(one) for number, one in enumerate(settings)},
+    }
+
+
+def _starts(settings: Settings) -> dict[str, str]:
+    """A digest of each start array that was given."""
+    return {
+        f"values of init {name}": hashlib.blake2b(np.asarray(array, dtype=np.float64).tobytes()).hexdigest()
+        for name, array in settings.start.items()
     }
 
 
@@ -200,7 +212,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += _differences(*({key: one[key] for key in one if key not in MAY_DIFFER} for one in (old, new)))
         elif old != new:
-            long = name.startswith(("rows", "names"))
+            long = name.startswith(("rows", "names", "values"))
             found.append(f"the {name} differ" if long else f"{name} was {old!r} and is now {new!r}")
     return found
 
