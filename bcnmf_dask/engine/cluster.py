@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
-from bcnmf_dask.engine import tasks
+from bcnmf_dask.engine import runs, tasks
 from bcnmf_dask.engine.base import Checksums, FitSpec, Order, Recipe, Saved, Starts, Times
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.delivery import Delivery
@@ -29,7 +29,7 @@ from bcnmf_dask.engine.memory import Footprint, configured_limit
 from bcnmf_dask.engine.scratch import Scratch
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.engine.waiting import Loss
-from bcnmf_dask.errors import ClusterError
+from bcnmf_dask.errors import CheckpointError, ClusterError
 from bcnmf_dask.updates.statistics import Role
 
 logger = logging.getLogger(__name__)
@@ -99,14 +99,19 @@ class ClusterEngine:
 
     def check_writable(self, location: str) -> None:
         """See `Engine.check_writable`."""
-        self._persist("probe", lambda: self._crew.everywhere(tasks.probe_writing, location))
+        self._persist("probe", lambda: self._crew.everywhere(runs.probe_writing, location))
 
     def start(self, spec: FitSpec, starts: Starts, saved: Saved | None = None) -> None:
         """See `Engine.start`."""
-        recipe = Recipe(spec, cut_starts(starts, self._plan.shards), saved)
-        self._recipes[spec.key] = recipe
+        if spec.key in self._recipes:
+            self._forget(spec.key)
+        self._recipes[spec.key] = Recipe(spec, cut_starts(starts, self._plan.shards), saved)
         self._holdings.doubt()  # no worker has usages of this fit
-        self._persist("start", lambda: None)
+        try:
+            self._persist("start", lambda: None)
+        except CheckpointError:
+            self._forget(spec.key)  # or the start of another fit would try to make it good
+            raise
 
     def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """See `Engine.sweep`."""
@@ -170,6 +175,11 @@ class ClusterEngine:
             "lasts for one step: look at the logs of the workers for the reason (often memory)."
         )
 
+    def _forget(self, key: str) -> None:
+        """Free the usages of a fit: one sweep ahead of the next start, they would pass for a repeated sweep."""
+        del self._recipes[key]
+        self._persist("start", lambda: self._crew.everywhere(tasks.forget, key))
+
     def _visit(self, task: Callable[..., tasks.Part], orders: Sequence[Order]) -> tasks.Part:
         """Have every owner visit its blocks; if that is much, send one basis and merge the parts on workers."""
         owners = self._holdings.owners()
@@ -212,17 +222,19 @@ class ClusterEngine:
             return
         try:
             self._scratch = scratch = self._scratch or Scratch()
-            if all(self._persist("snapshot", lambda: self._crew.everywhere(tasks.sees, scratch.token)).values()):
+            if all(self._persist("snapshot", lambda: self._crew.everywhere(runs.sees, scratch.token)).values()):
                 for order in due:
                     self._snapshot(order, scratch)
         except OSError as error:
             logger.warning("No snapshot was taken (%s); more sweeps are kept for replay instead.", error)
+        finally:  # also what a full disk cut short: the next sweep tries again
+            if self._scratch is not None:
+                self._scratch.keep_only([recipe.saved.location for recipe in self._recipes.values() if recipe.saved])
 
     def _snapshot(self, order: Order, scratch: Scratch) -> None:
         swept = replace(order, stamp=order.stamp + 1).unscaled()
         location = scratch.next()
         self.rely_on(order.key, Saved(location, swept.stamp, self.write_usages(swept, location)))
-        scratch.keep_only([recipe.saved.location for recipe in self._recipes.values() if recipe.saved])
         self._snapshots += 1
 
 

@@ -14,7 +14,7 @@ import dask
 from distributed import Client, Future
 
 from bcnmf_dask.data.sources import Source
-from bcnmf_dask.engine import tasks
+from bcnmf_dask.engine import runs
 from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
 from bcnmf_dask.engine.waiting import POLL, SECOND_LOOK, Loss, attending, evictor, raise_failure, settling
 from bcnmf_dask.errors import BCNMFError, ClusterError, InputError
@@ -38,7 +38,7 @@ class Crew:
     run : str
         Names the run on its workers.
     room : tuple
-        What `tasks.open_run` needs besides the run.
+        What `runs.open_run` needs besides the run.
     paths : sequence of Source
         What every worker must be able to read.
 
@@ -76,7 +76,7 @@ class Crew:
         alive = self._alive()
         for address in [member for member in self.members if member not in alive]:
             self._strike(address)
-        for address in [member for member, holds in self.everywhere(tasks.holds).items() if not holds]:
+        for address in [member for member, holds in self.everywhere(runs.holds).items() if not holds]:
             self._strike(address)
         newcomers = [address for address in alive if address not in (*self.members, *self._refused)]
         try:
@@ -158,11 +158,12 @@ class Crew:
         try:
             alive = set(self._addresses())
             self.members = [member for member in self.members if member in alive]
-            self.everywhere(tasks.close_run)
+            self.everywhere(runs.close_run)
             self._client.cancel(list(self._guards.values()), force=True)
         except (Loss, OSError, BCNMFError):  # workers that cannot be reached free the run as their guards are forgotten
             logger.info("Some workers of the run could not be reached to free it.")
-        self._guards.clear()
+        finally:  # after Ctrl-C, the traceback that Python keeps would keep the guards
+            self._guards.clear()
 
     def attend(self, doing: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """What a call of the client gives that moves data from or to workers.
@@ -200,11 +201,11 @@ class Crew:
             return
         surveys = [(address, self.submit(surveyor(), address, PACKAGES)) for address in addresses]
         refuse_unlike(dict(zip(addresses, self.collect(surveys, "survey"), strict=True)))
-        self.settle([(address, self.submit(tasks.probe, address, self._paths)) for address in addresses], "probe")
-        opened = [(address, self.submit(tasks.open_run, address, self._run, *self._room)) for address in addresses]
+        self.settle([(address, self.submit(runs.probe, address, self._paths)) for address in addresses], "probe")
+        opened = [(address, self.submit(runs.open_run, address, self._run, *self._room)) for address in addresses]
         self.settle(opened, "open_run")
         for address in addresses:
-            self._guards[address] = self.submit(tasks.guard, address, self._run)
+            self._guards[address] = self.submit(runs.guard, address, self._run)
             self.members.append(address)
         logger.info("Workers enlisted: %s.", ", ".join(addresses))
 

@@ -112,9 +112,9 @@ class Footprint:
         return n_rows * self._n_features * self._width
 
     def usages(self, shard: Shard) -> int:
-        """Of the usages of a shard, in all fits: those at hand and those of the next sweep."""
+        """Of the usages of a shard, in all fits; only shards in work have those of two sweeps."""
         n_rows = sum(last - first for first, last in shard.role_rows.values())
-        return 2 * n_rows * sum(self._components) * self._width
+        return n_rows * sum(self._components) * self._width
 
     def _stored_values(self, shard: Shard) -> int:
         # A Dask array does not say how many values its CSR chunks store: the plan counts every entry.

@@ -19,16 +19,7 @@ from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.base import Order, Recipe
 from bcnmf_dask.engine.digests import digest
 from bcnmf_dask.engine.origin import start_usages
-from bcnmf_dask.engine.shard_state import (
-    FitState,
-    HeldShard,
-    Usages,
-    ahead_of,
-    evaluate_block,
-    replay_block,
-    scaled,
-    sweep_block,
-)
+from bcnmf_dask.engine.shard_state import FitState, HeldShard, Step, Usages, evaluate_block, replay_block, scaled
 from bcnmf_dask.engine.taking import from_chunks, from_path
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Node, Record, Tree
@@ -74,8 +65,8 @@ class Residency:
         self._shards: dict[int, HeldShard] = {}
         self._lock = threading.Lock()
         self._looks = 0
-        # One visit at a time: a call that was given up but still runs must not commit behind a later one.
-        self._visiting = threading.RLock()
+        # One visit at a time: a call that was given up but still runs must not commit or write behind a later one.
+        self.visiting = threading.RLock()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("the state of a run must stay in its process")
@@ -101,13 +92,13 @@ class Residency:
 
     def drop(self, indices: Iterable[int]) -> None:
         """Free shards that another worker has taken over."""
-        with self._visiting, self._lock:
+        with self.visiting, self._lock:
             for index in indices:
                 self._shards.pop(index, None)
 
     def stamps(self) -> dict[int, dict[str, int]]:
         """Per shard, the sweeps that the usages of each fit have seen. Ends the adoptions that are under way."""
-        with self._visiting, self._lock:
+        with self.visiting, self._lock:
             self._looks += 1
             return {
                 index: {key: state.stamp for key, state in resident.fits.items()}
@@ -125,8 +116,14 @@ class Residency:
 
     def digests(self) -> dict[int, str]:
         """Per shard, a digest of its rows."""
-        with self._visiting:
+        with self.visiting:
             return dict(zip(self._shards, self._pool.map(digest, (one.blocks for one in self._held())), strict=True))
+
+    def forget(self, key: str) -> None:
+        """Free the usages of a fit."""
+        with self.visiting:
+            for resident in self._held():
+                resident.fits.pop(key, None)
 
     def restore(self, recipe: Recipe, indices: Iterable[int]) -> None:
         """Make the usages of a fit on some shards: its start, then all sweeps since, block by block.
@@ -136,7 +133,7 @@ class Residency:
         CheckpointError
             If saved usages cannot be read or do not match their checksums.
         """
-        with self._visiting:
+        with self.visiting:
             for index in indices:
                 resident = self._shards[index]
                 usages = start_usages(recipe, resident.shard, self._dtype)
@@ -146,23 +143,15 @@ class Residency:
     def sweep(self, orders: Sequence[Order]) -> Visit:
         """Step the usages of every fit and sum their statistics over the subtrees that are complete here.
 
-        A shard that is already one sweep ahead keeps its usages and gives the same sums again, so a repeated
-        request is harmless.
+        A repeated request is harmless, see `Step`.
         """
-        with self._visiting:
-            ahead = {
-                (resident.shard.index, order.key): ahead_of(resident.state(order, order.stamp, order.stamp + 1), order)
-                for resident in self._held()
-                for order in orders
-            }
+        with self.visiting:
+            steps = {(held.shard.index, order.key): Step(held, order) for held in self._held() for order in orders}
 
-            def leaf(resident: HeldShard, block: Block, order: Order) -> Record:
-                return sweep_block(block, resident.fits[order.key], ahead[resident.shard.index, order.key], order)
+            def leaf(held: HeldShard, block: Block, order: Order) -> Record:
+                return steps[held.shard.index, order.key].take(block)
 
-            visited = self._visit(orders, leaf)
-            for (index, key), state in ahead.items():
-                self._shards[index].fits[key] = state
-            return visited
+            return self._visit(orders, leaf)
 
     def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
@@ -170,14 +159,14 @@ class Residency:
         def leaf(resident: HeldShard, block: Block, order: Order) -> Record:
             return evaluate_block(block, resident.state(order, order.stamp), order)
 
-        with self._visiting:
+        with self.visiting:
             return self._visit(orders, leaf)
 
     def pieces(self, order: Order, role: Role) -> Iterator[Piece]:
         """The scaled usages of a role: (first row, usages) per shard."""
         for resident in self._held():
             if role in resident.shard.role_rows:
-                with self._visiting:
+                with self.visiting:
                     usages = scaled(resident.state(order, order.stamp).usages[role], order)
                 yield resident.shard.role_rows[role][0], usages
 

@@ -1,5 +1,6 @@
 """One shard and the state of every fit on it, and what is computed on one block."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,11 +78,38 @@ class HeldShard:
         return state
 
 
-def ahead_of(state: FitState, order: Order) -> FitState:
-    """The state after this sweep, usages yet to be filled in; the one at hand if the sweep is a repeated one."""
-    if state.stamp > order.stamp:
-        return state
-    return FitState(state.spec, order.stamp + 1, {role: np.empty_like(old) for role, old in state.usages.items()})
+class Step:
+    """One sweep of one fit on one shard: its new usages and stamp are committed together, with the last block.
+
+    A shard that is already one sweep ahead keeps its usages and gives the same sums again.
+    """
+
+    def __init__(self, held: HeldShard, order: Order) -> None:
+        self._held = held
+        self._order = order
+        self._old = held.state(order, order.stamp, order.stamp + 1)
+        self._new: FitState | None = None
+        self._left = held.shard.n_blocks
+        self._lock = threading.Lock()
+
+    def take(self, block: Block) -> Record:
+        """Step the usages of a block, and take its statistics."""
+        with self._lock:
+            new = self._new = self._new or self._ahead()
+        record = sweep_block(block, self._old, new, self._order)
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._held.fits[self._order.key] = self._old = new
+        return record
+
+    def _ahead(self) -> FitState:
+        """The state after this sweep, usages yet to be filled in: made late, as those of all shards would be many."""
+        old = self._old
+        if old.stamp > self._order.stamp:
+            return old
+        usages = {role: np.empty_like(part) for role, part in old.usages.items()}
+        return FitState(old.spec, self._order.stamp + 1, usages)
 
 
 def sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) -> Record:

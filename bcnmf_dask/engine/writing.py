@@ -31,20 +31,23 @@ class Written(NamedTuple):
 def write(residency: Residency, order: Order, location: str) -> Written:
     """Write the scaled usages, but for rows in chunks shared by shards; several processes may do so at once."""
     checksums, shared = {}, False
-    for role, array, first, usages in _arrays(residency, order, location):
-        start, stop = _whole_chunks(first, first + len(usages), array)
-        array[start:stop] = usages[start - first : stop - first]
-        checksums[f"{role}:{first}"] = checksum(usages)
-        shared = shared or stop - start < len(usages)
+    with residency.visiting:
+        for role, array, first, usages in _arrays(residency, order, location):
+            start, stop = _whole_chunks(first, first + len(usages), array)
+            array[start:stop] = usages[start - first : stop - first]
+            checksums[f"{role}:{first}"] = checksum(usages)
+            shared = shared or stop - start < len(usages)
     return Written(checksums, shared)
 
 
 def write_shared(residency: Residency, order: Order, location: str) -> None:
     """Write the rows that `write` left. One process at a time."""
-    for _, array, first, usages in _arrays(residency, order, location):
-        start, stop = _whole_chunks(first, first + len(usages), array)
-        array[first:start] = usages[: start - first]
-        array[stop : first + len(usages)] = usages[stop - first :]
+    # Chunks are read, changed and written again: a call that was given up must be over before the next.
+    with residency.visiting:
+        for _, array, first, usages in _arrays(residency, order, location):
+            start, stop = _whole_chunks(first, first + len(usages), array)
+            array[first:start] = usages[: start - first]
+            array[stop : first + len(usages)] = usages[stop - first :]
 
 
 def _arrays(

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.engine.base import Engine, Saved
-from bcnmf_dask.errors import CheckpointError, CheckpointWarning, InputError, Preempted
+from bcnmf_dask.errors import BCNMFError, CheckpointError, CheckpointWarning, InputError, Preempted
 from bcnmf_dask.fitting.loop import FitProgress
 from bcnmf_dask.fitting.parameters import check_parameter
 from bcnmf_dask.fitting.settings import Settings
@@ -44,6 +46,8 @@ class Checkpointing:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         check_parameter("checkpoint_every", self.every)
+        if not os.fspath(self.location):
+            raise InputError("checkpoint: got an empty path. Give the folder that checkpoints shall be written to.")
 
 
 class Checkpoints:
@@ -94,19 +98,22 @@ class Checkpoints:
                 f"checkpoint: {os.fspath(self._wanted.location)!r} holds checkpoints already. Resume the fit "
                 "(resume=True, or --resume), or give another folder."
             )
+        damaged: list[str] = []
         while generation is not None:
             self._refuse_another_fit(generation)
             try:
                 self._start_from(generation, fits)
             except CheckpointError as error:
-                self._warn(f"{error} The checkpoint before it is used.")
+                damaged.append(f"{error}")
                 generation = self._store.before(generation)
+                if generation is not None:
+                    self._warn(f"{error} The checkpoint before it is used.")
             else:
                 self.resumed_from = generation.sweep
                 return True
         raise CheckpointError(
             f"checkpoint: no checkpoint in {os.fspath(self._wanted.location)!r} is whole "
-            f"({' '.join(self._store.skipped)}). Remove the folder and start the fit again."
+            f"({' '.join([*damaged, *self._store.skipped])}). Remove the folder and start the fit again."
         )
 
     def after_sweep(self, fits: Sequence[FitProgress], stopping: bool) -> None:
@@ -121,10 +128,12 @@ class Checkpoints:
         if stopping or sweep % self._wanted.every == 0:
             self._save(sweep, fits)
         if stopping and any(fit.status is None for fit in fits):
-            raise Preempted(
-                f"The fit was asked to stop after sweep {sweep} and can be resumed from its newest checkpoint in "
-                f"{os.fspath(self._wanted.location)!r}."
-            )
+            raise Preempted(f"The fit was asked to stop after sweep {sweep} {self._from_where()}.")
+
+    def _from_where(self) -> str:
+        if self.written or self.resumed_from:
+            return f"and can be resumed from its newest checkpoint in {os.fspath(self._wanted.location)!r}"
+        return "but could not be saved: it will start from the beginning"
 
     def way_back(self) -> str:
         """How to go on after an error, in words."""
@@ -141,7 +150,9 @@ class Checkpoints:
             generation = self._store.begin(sweep)
             saved = [self._save_fit(generation, fit) for fit in fits]
             self._store.commit(generation, sweep, self._identity, saved)
-        except OSError as error:
+        except BCNMFError:
+            raise
+        except Exception as error:  # which kinds there are depends on the filesystem
             if generation is not None:
                 self._store.abandon(generation)
             self._warn(
@@ -188,7 +199,15 @@ def _identity(engine: Engine, inputs: Inputs, settings: Sequence[Settings], dtyp
         "rows and values of the data": engine.fingerprint(),
         "names of the features": names.hexdigest(),
         "dtype": dtype,
-        **{f"fit-{number}": one.described() for number, one in enumerate(settings)},
+        **{f"fit-{number}": one.described() | _starts(one) for number, one in enumerate(settings)},
+    }
+
+
+def _starts(settings: Settings) -> dict[str, str]:
+    """A digest of each start array that was given."""
+    return {
+        f"values of init {name}": hashlib.blake2b(np.asarray(array, dtype=np.float64).tobytes()).hexdigest()
+        for name, array in settings.start.items()
     }
 
 
@@ -200,7 +219,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += _differences(*({key: one[key] for key in one if key not in MAY_DIFFER} for one in (old, new)))
         elif old != new:
-            long = name.startswith(("rows", "names"))
+            long = name.startswith(("rows", "names", "values"))
             found.append(f"the {name} differ" if long else f"{name} was {old!r} and is now {new!r}")
     return found
 

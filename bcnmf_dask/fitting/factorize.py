@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine.base import Engine
 from bcnmf_dask.engine.clients import open_engine
-from bcnmf_dask.errors import ClusterError, DataWarning
+from bcnmf_dask.errors import CheckpointError, ClusterError, DataWarning, InputError
 from bcnmf_dask.fitting.checkpointing import Checkpointing, Checkpoints
 from bcnmf_dask.fitting.finishing import Session, finish
 from bcnmf_dask.fitting.loop import Callback, FitProgress, run_fits
@@ -79,6 +80,7 @@ def factorize(
     """
     for one in settings:
         one.check_against(inputs)
+    _refuse_one_place(outs or (), checkpoint)
     solvers = solvers or [Published(s.loss, s.effective_alpha(inputs), s.effective_damping()) for s in settings]
     plan = plan_shards(inputs)
     with ExitStack() as cleanup:
@@ -113,8 +115,17 @@ def _run(
     try:
         with stop_requests() as asked:
             run_fits(engine, fits, callbacks, lambda fits: checkpoints.after_sweep(fits, asked()))
-    except ClusterError as error:
-        raise ClusterError(f"{error} {checkpoints.way_back()}") from error
+    except (ClusterError, CheckpointError) as error:
+        raise type(error)(f"{error} {checkpoints.way_back()}") from error
+
+
+def _refuse_one_place(outs: Sequence[Out], checkpoint: Checkpointing | None) -> None:
+    """A result appears by a rename at the end of the fit, which a folder of checkpoints would then be in the way of."""
+    places = [Path(out).expanduser().absolute() for out in outs if out is not None]
+    if checkpoint is not None and Path(checkpoint.location).expanduser().absolute() in places:
+        raise InputError(
+            f"checkpoint: {os.fspath(checkpoint.location)!r} is also where the result shall be (out). Give two places."
+        )
 
 
 def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:

@@ -24,7 +24,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    previous = {number: signal.getsignal(number) for number in STOPPING}
+    # A handler that is not Python's (R has one) reads as None, and could not be put back.
+    previous = {number: handler for number in STOPPING if (handler := signal.getsignal(number)) is not None}
 
     def restore() -> None:
         for number, handler in previous.items():
@@ -34,7 +35,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked.set()
         restore()
 
-    for number in STOPPING:
+    for number in previous:
         signal.signal(number, note)
     try:
         yield asked.is_set

@@ -41,7 +41,7 @@ def engines(workers):
     inputs = read_inputs(*small())
     plan = plan_shards(inputs)
     client = workers(3)
-    made = [ClusterEngine(client, inputs, plan, "float32"), LocalEngine(inputs, plan, "float32")]
+    made = [ClusterEngine(client, inputs, plan, "float32", [8]), LocalEngine(inputs, plan, "float32", [8])]
     for engine in made:
         engine.load()
         engine.start(SPEC, {})

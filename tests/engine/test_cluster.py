@@ -148,7 +148,7 @@ def test_the_copy_of_the_workers_that_a_client_keeps_is_not_believed(start_clien
 
 def test_a_folder_that_workers_do_not_see(start_client, tmp_path):
     inputs = read_inputs(counts()[0], None)
-    with open_engine(start_client(3), inputs, plan_shards(inputs), "float32") as engine:
+    with open_engine(start_client(3), inputs, plan_shards(inputs), "float32", [3]) as engine:
         engine.check_writable(str(tmp_path))
         with pytest.raises(InputError, match=r"nowhere: worker tcp://.* on host .* cannot write there.*shared storage"):
             engine.check_writable(str(tmp_path / "nowhere"))
