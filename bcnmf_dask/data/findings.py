@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, is_sparse, stored_values
+from bcnmf_dask.backend import Rows, is_sparse
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.errors import InputError
-from bcnmf_dask.kernels.csr import sum_of_squares
+from bcnmf_dask.kernels.inspection import look_at
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -87,39 +87,28 @@ class Findings:
 
 def inspect(rows: Rows, role: Role, first_row: int) -> Findings:
     """Look at every stored value of some rows of a role, the first of which is row ``first_row`` of it."""
-    values = stored_values(rows)
-    finite = np.isfinite(values)
-    whole = np.equal(values, np.rint(values))
-    positive = values > 0
-    seen: NDArray[np.bool_]
-    filled: NDArray[np.bool_]
-    if is_sparse(rows):
-        seen = np.zeros(rows.shape[1], dtype=bool)
-        seen[rows.indices[positive]] = True
-        filled = np.diff(np.append(0, np.cumsum(positive))[rows.indptr]) > 0
-    else:
-        seen, filled = np.any(positive, axis=0), np.any(positive, axis=1)
+    features = np.zeros(rows.shape[1], dtype=bool)
+    seen = look_at(rows, features)
     return Findings(
-        _faults(rows, values < 0, role, first_row),
-        _faults(rows, ~finite, role, first_row),
-        int(np.count_nonzero(finite & ~whole)),
-        {role: int(np.count_nonzero(~filled))},
-        seen,
-        float(values.max(initial=0.0)),
-        sum_of_squares(values.ravel()),
+        Faults(seen.negative, _place(rows, seen.first_negative, role, first_row)),
+        Faults(seen.non_finite, _place(rows, seen.first_non_finite, role, first_row)),
+        seen.fractional,
+        {role: seen.zero_rows},
+        features,
+        seen.largest,
+        seen.squares,
     )
 
 
-def _faults(rows: Rows, wrong: NDArray[np.bool_], role: Role, first_row: int) -> Faults:
-    count = int(np.count_nonzero(wrong))
-    if not count:
-        return Faults(0, None)
-    flat = int(np.argmax(wrong))
+def _place(rows: Rows, flat: int, role: Role, first_row: int) -> Place | None:
+    """Where the stored value number ``flat`` of some rows stands; None if that is -1."""
+    if flat < 0:
+        return None
     if is_sparse(rows):
         row = int(np.searchsorted(rows.indptr, flat, side="right")) - 1
-        return Faults(count, Place(role, first_row + row, int(rows.indices[flat])))
+        return Place(role, first_row + row, int(rows.indices[flat]))
     row, feature = divmod(flat, rows.shape[1])
-    return Faults(count, Place(role, first_row + row, feature))
+    return Place(role, first_row + row, feature)
 
 
 def refuse_bad_values(findings: Findings, inputs: Inputs) -> None:
