@@ -201,5 +201,3 @@ def _kind_of(machine: Machine, workload: Workload) -> Mapping[str, float]:
 def _at_least(name: str, value: float, least: int) -> None:
     if isinstance(value, bool) or not math.isfinite(value) or value != int(value) or value < least:
         raise InputError(f"{name}: got {value!r}. Expected a whole number of at least {least}.")
-
-

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
+from dask.delayed import delayed
 
 from bcnmf_dask.backend import Rows, csr_of
 from bcnmf_dask.data.inputs import Inputs, read_inputs
@@ -49,15 +49,17 @@ def dense_chunk(n_rows: int, n_features: int, seed: tuple[int, ...]) -> Rows:
 
 
 def _array(n_rows: int, n_features: int, stored_per_row: int | None, seed: tuple[int, ...]) -> da.Array:
-    def chunk(rows: int, number: int) -> Any:
+    def chunk(rows: int, number: int) -> da.Array:
         shape, own_seed = (rows, n_features), (*seed, number)
         if stored_per_row is None:
             return _delayed(dense_chunk, np.empty((0, 0), np.float32), shape, own_seed)
         return _delayed(csr_chunk, sp.csr_array((0, 0), dtype=np.float32), shape, stored_per_row, own_seed)
 
     counts = [min(CHUNK_ROWS, n_rows - first) for first in range(0, n_rows, CHUNK_ROWS)]
-    return da.concatenate([chunk(rows, number) for number, rows in enumerate(counts)])
+    array: da.Array = da.concatenate([chunk(rows, number) for number, rows in enumerate(counts)])
+    return array
 
 
 def _delayed(make: Callable[..., Rows], meta: Any, shape: tuple[int, int], *arguments: Any) -> da.Array:
-    return da.from_delayed(dask.delayed(make)(*shape, *arguments), shape, meta=meta)
+    array: da.Array = da.from_delayed(delayed(make)(*shape, *arguments), shape, meta=meta)
+    return array
