@@ -18,7 +18,7 @@ TERMS: Mapping[str, str] = {
     "read": "per byte read from storage in a sweep",
     "merge_levels": "per level of the merge between workers",
     "merge_bytes": "per byte of statistics and level",
-    "workers": "per worker: messages of the scheduler",
+    "scheduler": "per worker: messages, and what one process does for each",
     "round_trip": "per sweep",
 }
 """The terms of the model and what one unit of each is; a machine knows the seconds of one."""
@@ -141,7 +141,7 @@ def units(workload: Workload, workers: int, threads: int) -> dict[str, float]:
         "read": workload.streamed_bytes / workers,
         "merge_levels": float(levels),
         "merge_bytes": float(workload.statistics_bytes * max(levels, 1)),
-        "workers": float(workers),
+        "scheduler": float(workers),
         "round_trip": 1.0,
     }
 

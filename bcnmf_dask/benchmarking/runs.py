@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -143,7 +144,8 @@ def write_json(record: Mapping[str, Any], path: Path) -> None:
             f"out: {os.fspath(path)!r} cannot be written ({error.strerror}). Give a folder where you may write."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 def read(path: Path) -> Run:

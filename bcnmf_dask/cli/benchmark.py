@@ -13,8 +13,8 @@ from bcnmf_dask.benchmarking.benchmark import Benchmark, Order, run_benchmark
 from bcnmf_dask.benchmarking.calibrate import calibrate, judge
 from bcnmf_dask.benchmarking.machines import FILE, load_machine, reference_machine, save_machine
 from bcnmf_dask.benchmarking.model import Workload
-from bcnmf_dask.benchmarking.registry import BENCHMARKS
-from bcnmf_dask.benchmarking.runs import Measurement, Run, read_all, write
+from bcnmf_dask.benchmarking.registry import BENCHMARKS, results_in
+from bcnmf_dask.benchmarking.runs import Measurement, Verdict, write
 from bcnmf_dask.benchmarking.tables import page, prediction_table, summary, verdict_table
 from bcnmf_dask.cli import options
 from bcnmf_dask.cli.benchmark_figures import measured_figure, prediction_figure
@@ -139,8 +139,13 @@ def _measure(console: Console, benchmark: Benchmark, order: Order) -> None:
     size = "" if order.scheduler is None else f"-{max(one.workers for one in run.measurements)}-workers"
     path = order.folder / f"{benchmark.name}{size}.json"
     write(run, path)
-    print_table(to_pipes(), verdict_table(run.verdicts), {})
+    _show(run.verdicts)
     say(console, "result    ", f"{path}: {run.status}")
+
+
+def _show(verdicts: Sequence[Verdict]) -> None:
+    if verdicts:
+        print_table(to_pipes(), verdict_table(verdicts), {})
 
 
 def _line(measured: Measurement) -> str:
@@ -149,23 +154,19 @@ def _line(measured: Measurement) -> str:
 
 
 def _model(console: Console, folder: Path) -> None:
-    machine, checks = calibrate(_runs(folder))
+    machine, checks = calibrate(results_in(folder))
     save_machine(machine, folder / FILE)
-    print_table(to_pipes(), verdict_table(judge(checks)), {})
+    _show(judge(checks))
     error = f"{machine.relative_error:.0%} off at worst: {machine.checked}"
     say(console, "model     ", f"{folder / FILE}: {machine.name}, {error}")
 
 
 def _report(console: Console, folder: Path) -> None:
-    runs = _runs(folder)
+    runs = results_in(folder)
     plots.save(measured_figure(runs), folder / "scaling.png")
     (folder / "report.md").write_text(page(runs))
     typer.echo(summary(runs), nl=False)
     say(console, "look at   ", f"{folder / 'scaling.png'} and {folder / 'report.md'}")
-
-
-def _runs(folder: Path) -> list[Run]:
-    return read_all(folder, list(BENCHMARKS))
 
 
 def _model_and_report(console: Console, folder: Path) -> None:
