@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from bcnmf_dask.benchmarking.benchmark import Benchmark, Setting
 from bcnmf_dask.benchmarking.overhead import timed_fit
 from bcnmf_dask.benchmarking.runs import Measurement, Verdict, verdict
+from bcnmf_dask.benchmarking.synthetic import dense_chunk
 from bcnmf_dask.fitting.checkpointing import Checkpointing
 
 EVERY = 25
@@ -19,7 +18,7 @@ ROWS, FEATURES, COMPONENTS = 50_000, 2_000, 20
 
 def measure(setting: Setting) -> Iterator[Measurement]:
     """1e8 dense values, both losses."""
-    rows = np.random.default_rng(0).random((setting.rows(ROWS), FEATURES), dtype=np.float32)
+    rows = dense_chunk(setting.rows(ROWS), FEATURES, (0,))
     for loss in ("kullback-leibler", "frobenius"):
         with TemporaryDirectory(dir=setting.folder, prefix=".checkpoint-") as folder:
             saving = Checkpointing(folder, EVERY, resume=False)
@@ -29,7 +28,7 @@ def measure(setting: Setting) -> Iterator[Measurement]:
         sweep = float(history.interval[~after].median())
         cost = float(history.interval[after].mean()) - sweep
         figures = {"sweep_seconds": sweep, "checkpoint_seconds": cost, "share_of_time": cost / (EVERY * sweep)}
-        case = f"{rows.size:.0e} values, {loss}"
+        case = f"{rows.size:.2g} values, {loss}"
         yield Measurement(case, setting.workers, setting.threads, setting.label, figures)
 
 

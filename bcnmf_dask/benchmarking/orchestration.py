@@ -15,7 +15,7 @@ ROWS_PER_WORKER = 2 * CHUNK_ROWS
 """One chunk of each role. The scale does not change it: a worker without rows would not take part."""
 COMPONENTS = (5, 20)
 """Statistics of two sizes."""
-SWEEPS = 16
+SWEEPS = 10
 
 
 def measure(setting: Setting) -> Iterator[Measurement]:

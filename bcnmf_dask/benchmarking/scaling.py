@@ -1,6 +1,6 @@
 """Strong and weak scaling, and the cost of arithmetic alone: real fits of synthetic data made on the workers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bcnmf_dask.benchmarking.benchmark import Benchmark, Setting, powers_to_cores
@@ -94,13 +94,11 @@ def judge_weak(measurements: Sequence[Measurement]) -> list[Verdict]:
 
 
 def against_one(measurements: Sequence[Measurement]) -> Iterator[tuple[Measurement, float]]:
-    """Each measurement on more workers, and by how much a sweep took less than on one; none without one worker."""
-    alone: Mapping[str, float] = {
-        one.case: one.figures["sweep_seconds"] for one in measurements if one.workers == 1 and one.threads == 1
-    }
+    """Each measurement on more workers, and the seconds of one such worker divided by its own."""
+    alone = {(one.case, one.threads): one.figures["sweep_seconds"] for one in measurements if one.workers == 1}
     for one in measurements:
-        if one.workers > 1 and one.case in alone:
-            yield one, alone[one.case] / one.figures["sweep_seconds"]
+        if one.workers > 1 and (one.case, one.threads) in alone:
+            yield one, alone[one.case, one.threads] / one.figures["sweep_seconds"]
 
 
 def _usual(kind: str, n_rows: int) -> Shape:

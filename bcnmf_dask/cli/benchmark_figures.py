@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bcnmf_dask.benchmarking.model import Machine
 from bcnmf_dask.benchmarking.runs import Run
@@ -51,7 +52,7 @@ def measured_figure(runs: Sequence[Run]) -> Figure:
         raise InputError(
             "out: nothing here was measured on several workers. Run `bcnmf-dask benchmark strong --workers 1,2` first."
         )
-    figure = Figure(figsize=(4.6 * len(panels), 4.4), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(panels), 4.4), layout=ConstrainedLayoutEngine(w_pad=0.1))
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         axes.plot(*zip(*panel.ideal, strict=True), ":", color="0.5", label="ideal")
         for (case, points), colour, marker in zip(panel.curves.items(), cycle(COLOURS), cycle(MARKERS), strict=False):
