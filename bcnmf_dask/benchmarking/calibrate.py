@@ -97,9 +97,11 @@ def calibrate(runs: Iterable[Run]) -> tuple[Machine, list[Check]]:
         checked="",
     )
     checks = [check(sweep, machine) for sweep in sweeps if sweep.workers == CHECK_ON]
-    worst = max(one.error for one in checks or [check(sweep, machine) for sweep in learnt])
-    words = f"checked on {CHECK_ON} (orchestration only)" if checks else f"not checked on {CHECK_ON}"
-    return replace(machine, relative_error=worst, checked=f"fitted on 1 to {LEARN_UP_TO} workers, {words}"), checks
+    fitted = [check(sweep, machine) for sweep in learnt]
+    words = f"fitted on at most {max(sweep.workers for sweep in learnt)} workers"
+    words += f" (median error {np.median([one.error for one in fitted]):.0%})"
+    words += f", checked on {CHECK_ON} (orchestration only)" if checks else f", not checked on {CHECK_ON}"
+    return replace(machine, relative_error=max(one.error for one in checks or fitted), checked=words), checks
 
 
 def check(sweep: Sweep, machine: Machine) -> Check:
@@ -155,4 +157,4 @@ def _columns(sweep: Sweep) -> dict[Column, float]:
 
 def _by_kind(seconds: Mapping[Column, float]) -> dict[str, dict[str, float]]:
     kinds = sorted({kind for kind, _ in seconds if kind})
-    return {kind: {term: seconds[kind, term] for term in BY_KIND} for kind in kinds}
+    return {kind: {term: seconds.get((kind, term), 0.0) for term in BY_KIND} for kind in kinds}

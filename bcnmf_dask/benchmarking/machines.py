@@ -17,7 +17,7 @@ FILE = "machine.json"
 
 
 def reference_machine() -> Machine:
-    """The machine on which the package was measured."""
+    """The machine on which the package was measured: what `calibrate` finds in the results of the repository."""
     return _machine(json.loads((resources.files("bcnmf_dask.benchmarking") / "reference_machine.json").read_text()))
 
 

@@ -22,7 +22,7 @@ TERMS: Mapping[str, str] = {
     "round_trip": "per sweep",
 }
 """The terms of the model and what one unit of each is; a machine knows the seconds of one."""
-BY_KIND = ("values", "value_components")
+BY_KIND = ("values", "value_components", "row_components")
 """Terms whose seconds depend on the loss and on whether the rows are sparse."""
 
 
@@ -33,7 +33,8 @@ class Workload:
     Attributes
     ----------
     stored_values : int
-        Of all rows of both roles: the stored ones of sparse rows, rows x features of dense ones.
+        Of all rows of both roles: the stored ones of sparse rows, rows x features of dense ones. 0: nothing is
+        computed, as in a sweep of a stand-in.
     n_rows : int
         Of both roles.
     n_features, n_components : int
@@ -67,7 +68,7 @@ class Workload:
 
     @property
     def kind(self) -> str:
-        """What the seconds per stored value depend on, for example ``"frobenius, csr"``."""
+        """What the seconds of arithmetic depend on, for example ``"frobenius, csr"``."""
         return f"{self.loss}, {'csr' if self.sparse else 'dense'}"
 
     @property
@@ -132,7 +133,7 @@ def units(workload: Workload, workers: int, threads: int) -> dict[str, float]:
     threads : int
         Of each worker.
     """
-    visits = workload.n_fits / (workers * threads)
+    visits = workload.n_fits / (workers * threads) if workload.stored_values else 0.0
     levels = merge_levels(workers)
     return {
         "values": workload.stored_values * visits,

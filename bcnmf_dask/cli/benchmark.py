@@ -17,7 +17,7 @@ from bcnmf_dask.benchmarking.registry import BENCHMARKS, results_in
 from bcnmf_dask.benchmarking.runs import Measurement, Verdict, write
 from bcnmf_dask.benchmarking.tables import page, prediction_table, summary, verdict_table
 from bcnmf_dask.cli import options
-from bcnmf_dask.cli.benchmark_figures import measured_figure, prediction_figure
+from bcnmf_dask.cli.benchmark_figures import SHARED, measured_figure, prediction_figure
 from bcnmf_dask.cli.talking import in_words, print_table, reflowed, say, to_pipes
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.updates.losses import LOSSES
@@ -157,7 +157,7 @@ def _model(console: Console, folder: Path) -> None:
     machine, checks = calibrate(results_in(folder))
     save_machine(machine, folder / FILE)
     _show(judge(checks))
-    error = f"{machine.relative_error:.0%} off at worst: {machine.checked}"
+    error = f"{machine.checked}, at worst {machine.relative_error:.0%} off"
     say(console, "model     ", f"{folder / FILE}: {machine.name}, {error}")
 
 
@@ -213,8 +213,9 @@ def predict(
         folder = results_folder() if out is None else out
         _make(folder)
         plots.save(prediction_figure(table, title, known), folder / "prediction.png")
-        off = f"{known.relative_error:.0%} off where {known.checked}; further out by an unknown amount"
-        say(console, "prediction", f"not measured; from {known.name}, {known.measured}, {off}")
+        say(console, "prediction", f"not measured: from {known.name}, {known.measured}, {known.checked}")
+        off = f"{known.relative_error:.0%} at worst in that; further out unknown. {SHARED}"
+        say(console, "error     ", off)
         say(console, "look at   ", str(folder / "prediction.png"))
 
 

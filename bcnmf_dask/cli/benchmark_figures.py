@@ -19,6 +19,7 @@ Points = list[tuple[int, float]]
 """(workers, value)."""
 EFFICIENCIES = {"weak": "same data per worker", "orchestration": "orchestration only (no arithmetic)"}
 """Titles of the benchmarks whose ideal is that a sweep takes as long on many workers as on one."""
+SHARED = "Workers on one machine share its cores, so that the cost of coordination learnt there is an upper bound."
 
 
 class Panel(NamedTuple):
@@ -88,9 +89,9 @@ def prediction_figure(table: pd.DataFrame, title: str, machine: Machine) -> Figu
     axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="seconds per sweep (prediction)")
     axes.set_title(f"Prediction, not a measurement: {title}", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    note = f"model of {machine.name}, {machine.measured}; off by {machine.relative_error:.0%} where {machine.checked}"
+    note = f"Model of {machine.name}, {machine.measured}: {machine.checked}, at worst {machine.relative_error:.0%} off."
     axes.legend(frameon=False, title="dotted: no cost of more workers", loc="upper right")
-    figure.supxlabel(note, fontsize=8)
+    figure.supxlabel(f"{note}\n{SHARED}", fontsize=7)
     return figure
 
 

@@ -7,13 +7,16 @@ MACHINE = Machine(
     name="made up, 2 cores",
     measured="2026-01-01",
     by_kind={
-        f"{loss}, {kind}": {"values": 1e-9 * number, "value_components": 2e-10 * number}
+        f"{loss}, {kind}": {
+            "values": 1e-9 * number,
+            "value_components": 2e-10 * number,
+            "row_components": 3e-9 * number,
+        }
         for number, (loss, kind) in enumerate(
             [(loss, kind) for loss in ("frobenius", "kullback-leibler") for kind in ("csr", "dense")], 1
         )
     },
     seconds={
-        "row_components": 3e-9,
         "merge_levels": 0.004,
         "merge_bytes": 2e-9,
         "scheduler": 1e-3,

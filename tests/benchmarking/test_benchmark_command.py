@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from bcnmf_dask.benchmarking.calibrate import calibrate
 from bcnmf_dask.benchmarking.machines import load_machine, reference_machine, save_machine
 from bcnmf_dask.benchmarking.registry import BENCHMARKS, results_in
 from bcnmf_dask.benchmarking.tables import summary
@@ -78,7 +79,7 @@ def test_predictions_are_labelled_in_table_and_figure(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == 1 + 2 * 4
     assert all("\tprediction\t" in line for line in lines[1:])
-    assert "prediction not measured; from made up, 2 cores" in done.stderr
+    assert "prediction not measured: from made up, 2 cores" in done.stderr
     assert matplotlib.image.imread(tmp_path / "prediction.png").size > 0
 
 
@@ -137,6 +138,16 @@ def test_results_go_into_the_checkout(monkeypatch, tmp_path):
 def test_the_readme_has_the_figures_of_the_results():
     text = (REPOSITORY / "README.md").read_text()
     assert summary(results_in(REPOSITORY / "benchmarks" / "results")) in text
+
+
+def test_the_reference_machine_is_that_of_the_results():
+    """After new measurements: copy the machine.json that ``bcnmf-dask benchmark model`` writes."""
+    machine, _ = calibrate(results_in(REPOSITORY / "benchmarks" / "results"))
+    reference = reference_machine()
+    assert reference.seconds == pytest.approx(machine.seconds)
+    assert reference.by_kind.keys() == machine.by_kind.keys()
+    assert (reference.name, reference.checked) == (machine.name, machine.checked)
+    assert reference.relative_error == pytest.approx(machine.relative_error)
 
 
 @pytest.mark.slow

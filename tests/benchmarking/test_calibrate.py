@@ -19,7 +19,7 @@ def test_known_numbers_come_back():
         assert machine.by_kind[kind] == pytest.approx(seconds, rel=1e-6)
     assert [check.sweep.workers for check in checks] == [32, 32]
     assert machine.relative_error == pytest.approx(0, abs=1e-6)
-    assert machine.checked == "fitted on 1 to 16 workers, checked on 32 (orchestration only)"
+    assert machine.checked == "fitted on at most 16 workers (median error 0%), checked on 32 (orchestration only)"
 
 
 @pytest.mark.parametrize(("factor", "status"), [(1.2, "met"), (0.9, "met"), (2.0, "missed"), (0.7, "missed")])
@@ -51,7 +51,7 @@ def test_without_a_check_the_error_is_that_of_the_fit():
     machine, checks = calibrate([made_up.compute_run()])
     assert checks == []
     assert machine.relative_error == pytest.approx(0, abs=1e-6)
-    assert machine.checked == "fitted on 1 to 16 workers, not checked on 32"
+    assert machine.checked == "fitted on at most 1 workers (median error 0%), not checked on 32"
 
 
 def test_too_few_sweeps_are_refused():

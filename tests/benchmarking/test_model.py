@@ -12,9 +12,8 @@ WORKLOAD = Workload(10**9, 10**6, 2000, 20, "frobenius", sparse=True)
 MACHINE = Machine(
     name="made up, 2 cores",
     measured="2026-01-01",
-    by_kind={"frobenius, csr": {"values": 1e-9, "value_components": 2e-10}},
+    by_kind={"frobenius, csr": {"values": 1e-9, "value_components": 2e-10, "row_components": 1e-9}},
     seconds={
-        "row_components": 1e-9,
         "read": 1e-9,
         "merge_levels": 0.002,
         "merge_bytes": 1e-10,
@@ -103,6 +102,13 @@ def test_what_was_not_measured_is_not_predicted():
     seconds = {term: value for term, value in MACHINE.seconds.items() if term != "read"}
     with pytest.raises(InputError, match=r"machine: 'made up, 2 cores' has no seconds per byte read from storage"):
         predict(replace(WORKLOAD, streamed_bytes=1), 1, 1, replace(MACHINE, seconds=seconds))
+
+
+def test_a_stand_in_computes_nothing():
+    stand_in = replace(WORKLOAD, stored_values=0, loss="stand-in")
+    parts = predict(stand_in, 4, 1, MACHINE).parts
+    assert parts["values"] == parts["value_components"] == parts["row_components"] == 0
+    assert parts["merge_bytes"] == predict(WORKLOAD, 4, 1, MACHINE).parts["merge_bytes"]
 
 
 def test_a_unit_of_each_term_is_counted():
