@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bcnmf_dask.benchmarking.runs import OVERSUBSCRIBED, REAL, Measurement, Run, Verdict, new_run
+from bcnmf_dask.benchmarking.runs import OVERSUBSCRIBED, REAL, Measurement, Run, Verdict, new_run, verdict
 from bcnmf_dask.engine.clients import connect
 from bcnmf_dask.engine.measuring import cluster_of, threads_of
 from bcnmf_dask.engine.threads import usable_cores
@@ -132,8 +132,11 @@ def run_benchmark(benchmark: Benchmark, order: Order, seen: Callable[[Measuremen
 
 
 def judged(benchmark: Benchmark, run: Run) -> Run:
-    """The run with the verdicts on its measurements."""
-    return replace(run, verdicts=tuple(benchmark.judge(run.measurements)))
+    """The run with the verdicts on its measurements; budgets are for full scale, others have none."""
+    verdicts = benchmark.judge(run.measurements)
+    if run.parameters.get("scale", 1.0) != 1.0:
+        verdicts = [verdict(one.what, one.measured) for one in verdicts]
+    return replace(run, verdicts=tuple(verdicts))
 
 
 def _settings(benchmark: Benchmark, order: Order) -> Iterator[Setting]:

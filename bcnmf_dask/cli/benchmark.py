@@ -74,7 +74,9 @@ Workers = Annotated[
 Scale = Annotated[
     float,
     typer.Option(
-        min=1e-4, help="Rows, relative to the full benchmark; small ones only show that it runs.", show_default=True
+        min=1e-4,
+        help="Rows, relative to the full benchmark; small ones only show that it runs, and have no budgets.",
+        show_default=True,
     ),
 ]
 Out = Annotated[
@@ -225,7 +227,7 @@ def _short(value: float) -> str:
 
 for _benchmark in BENCHMARKS.values():
     app.command(_benchmark.name, help=_benchmark.about)(_command([_benchmark], _benchmark.name, lambda *_: None))
-app.command("all", help="All of the above, the model and the report; about 15 minutes on two cores.")(
+app.command("all", help="All of the above, the model and the report.")(
     _command(list(BENCHMARKS.values()), "all", _model_and_report)
 )
 app.command("model")(model)

@@ -94,6 +94,12 @@ def test_budgets_of_scaling(judge, found, expected):
     assert [(one.measured, one.status) for one in judge(found)] == expected
 
 
+@pytest.mark.parametrize(("scale", "status"), [(1.0, "missed"), (0.25, "unbudgeted")])
+def test_budgets_are_for_full_scale(scale, status):
+    run = new_run("strong", "made up", {"scale": scale}, sweeps((1, 1.0), (2, 0.6)))
+    assert judged(BENCHMARKS["strong"], run).status == status
+
+
 @pytest.mark.parametrize(("trips", "status"), [(1.9, "met"), (2.1, "missed")])
 def test_the_budget_of_the_overhead_is_for_two_workers(trips, status):
     found = [Measurement("tiny", workers, 1, REAL, {"overhead_in_round_trips": trips}) for workers in (1, 2, 32)]
