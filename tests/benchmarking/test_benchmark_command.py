@@ -151,14 +151,15 @@ def test_the_reference_machine_is_that_of_the_results():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_all_of_it_on_tiny_fits(tmp_path):
-    done = run("all", "--local", "--workers", "1,2", "--scale", 0.002, "--out", tmp_path)
+    done = run("all", "--local", "--workers", 2, "--scale", 0.002, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     for name in BENCHMARKS:
         found = json.loads((tmp_path / f"{name}.json").read_text())
-        assert found["command"] == "bcnmf-dask benchmark all --local --workers 1,2 --scale 0.002"
+        assert found["command"] == "bcnmf-dask benchmark all --local --workers 2 --scale 0.002"
         assert found["status"] in ("met", "missed", "unbudgeted")
-        assert {one["workers"] for one in found["measurements"]} == {1, 2}
+        assert {one["workers"] for one in found["measurements"]} == {2}
     assert {path.name for path in tmp_path.iterdir()} == {
         *(f"{name}.json" for name in BENCHMARKS),
         *("machine.json", "report.md", "scaling.png"),
