@@ -27,6 +27,7 @@ FLOORS = {
             ("solvers",),
             ("fitting",),
             ("studies",),
+            ("benchmarking",),
             ("estimator", "fitted", "cli", "plots", "report", "demo", "__init__", "__main__"),
         ]
     )

@@ -1,7 +1,6 @@
 """``bcnmf-dask fit``: one fit, from files to a saved result."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -92,7 +91,7 @@ def fit(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit, save, and show the summary; see ``HELP``."""
-    client = _client(scheduler, scheduler_file, local)
+    client = options.where_to_run(scheduler, scheduler_file, local)
     checkpoints = recovery(checkpoint, checkpoint_every, resume)
     _check_form(second, key, target, background, alpha)
     model = BCNMF(
@@ -149,19 +148,6 @@ def _check_form(
             "or --alpha 0 for plain NMF.",
             param_hint="BACKGROUND",
         )
-
-
-def _client(scheduler: str | None, scheduler_file: str | None, local: bool) -> Any:
-    """Where to run, as `BCNMF.fit` takes it."""
-    if sum((scheduler is not None, scheduler_file is not None, local)) > 1:
-        raise typer.BadParameter("give one of them at most.", param_hint="--scheduler, --scheduler-file, --local")
-    if scheduler_file is not None and not (scheduler_file.endswith(".json") and Path(scheduler_file).is_file()):
-        raise typer.BadParameter(
-            f"there is no file {scheduler_file!r} that ends in .json. Give the file that "
-            "`dask scheduler --scheduler-file FILE.json` writes.",
-            param_hint="--scheduler-file",
-        )
-    return "local" if local else scheduler or scheduler_file or False
 
 
 def _where(client: str | bool) -> str:

@@ -79,7 +79,7 @@ def _open_client(client: Any, inputs: Inputs) -> Iterator[Client | None]:
             with local_cluster() as started, Client(started, set_as_default=False) as connected:
                 yield connected
         case str() | os.PathLike():
-            with _connect(os.fspath(client)) as connected:
+            with connect(os.fspath(client)) as connected:
                 yield connected
         case _:
             raise InputError(
@@ -104,7 +104,14 @@ def _current_client() -> Client | None:
     return current
 
 
-def _connect(where: str) -> Client:
+def connect(where: str) -> Client:
+    """A client of the scheduler at an address, or of a scheduler file (``"....json"``).
+
+    Raises
+    ------
+    ClusterError
+        If no scheduler answers.
+    """
     try:
         address = json.loads(Path(where).read_text())["address"] if where.endswith(".json") else where
         protocol, place = parse_address(address)

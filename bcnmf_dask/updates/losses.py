@@ -1,6 +1,6 @@
 """The losses by name, each a record of the same four pure functions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Loss:
     divergence: Callable[[Statistics, NDArray[Any]], float]
 
 
-LOSSES: Mapping[str, Loss] = {
+LOSSES: dict[str, Loss] = {
     "frobenius": Loss(
         "frobenius",
         1.0,
@@ -55,3 +55,14 @@ LOSSES: Mapping[str, Loss] = {
         kullback_leibler.divergence,
     ),
 }
+
+
+def register_loss(loss: Loss) -> None:
+    """Make one more loss known to this process by its name; each process that computes with it needs this.
+
+    Parameters
+    ----------
+    loss : Loss
+        Replaces one of the same name.
+    """
+    LOSSES[loss.name] = loss

@@ -1,0 +1,48 @@
+"""A loss that sleeps instead of computing: statistics, reduction and messages of a real size, no arithmetic.
+
+With it a few cores can show what the orchestration of many workers costs. Whatever is measured with it must be
+labelled ``orchestration only``.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.backend import Rows
+from bcnmf_dask.updates import kullback_leibler
+from bcnmf_dask.updates.losses import Loss, register_loss
+from bcnmf_dask.updates.statistics import Statistics
+
+NAME = "stand-in"
+SECONDS_PER_ROW = 2.0**-11
+"""Slept for each row in each sweep."""
+
+
+def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping: float) -> NDArray[Any]:  # noqa: ARG001
+    """Sleep for as long as these rows are worth; the usages stay."""
+    time.sleep(rows.shape[0] * SECONDS_PER_ROW)
+    return usages
+
+
+def contribute(rows: Rows, usages: NDArray[Any], basis: NDArray[Any]) -> Statistics:  # noqa: ARG001
+    """The Kullback-Leibler statistics of rows that the factors explain exactly, so that the basis stays."""
+    mass = usages.sum(axis=0, dtype=np.float64)
+    cross = np.tile(mass, (len(basis), 1))
+    return Statistics(cross, mass, -float(mass @ basis.sum(axis=0, dtype=np.float64)))
+
+
+def register() -> None:
+    """Make the stand-in known to this process."""
+    register_loss(
+        Loss(
+            NAME,
+            1.0,
+            kullback_leibler.EPS,
+            update_usages,
+            contribute,
+            kullback_leibler.update_basis,
+            kullback_leibler.divergence,
+        )
+    )
