@@ -63,7 +63,7 @@ def _history(client: Any, inputs: Inputs, workload: Workload, sweeps: int) -> li
         basis=basis.astype(np.float32),
         scales=scales,
     )
-    with open_engine(client, inputs, plan_shards(inputs), "float32") as engine:
+    with open_engine(client, inputs, plan_shards(inputs), "float32", [spec.n_components]) as engine:
         engine.load()
         engine.start(spec, {})
         run_fits(engine, [fit], ())

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.sources import Cuts, dense_cuts
-from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Strip, sorted_rows
+from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Leftovers, Strip, sorted_rows
 from bcnmf_dask.errors import InputError
 
 
@@ -53,6 +53,7 @@ class DenseRows:
     """An open dense array, sliced when asked: a file of NumPy's, HDF5 or Zarr."""
 
     array: Any
+    _leftovers: Leftovers = field(default_factory=dict, init=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,7 +82,7 @@ class DenseRows:
 
     def strip(self, start: int, stop: int) -> Strip:
         """Rows ``start:stop``, to be read in blocks."""
-        return DenseStrip(self.array, start, stop)
+        return DenseStrip(self.array, self._leftovers, start, stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,7 @@ class CsrRows:
     indices: Any
     indptr: NDArray[np.int64]
     shape: tuple[int, int]
+    _leftovers: tuple[Leftovers, Leftovers] = field(default_factory=lambda: ({}, {}), init=False)
 
     def __post_init__(self) -> None:
         sizes = (len(self.indptr) - 1, self.indptr[-1], self.indptr[-1])
@@ -121,7 +123,8 @@ class CsrRows:
 
     def strip(self, start: int, stop: int) -> Strip:
         """Rows ``start:stop``, to be read in blocks."""
-        return CsrStrip(self.data, self.indices, self.indptr, self.shape[1], start, stop)
+        data, indices = zip((self.data, self.indices), self._leftovers, strict=True)
+        return CsrStrip(data, indices, self.indptr, self.shape[1], start, stop)
 
 
 StoredRows = DenseRows | CsrRows

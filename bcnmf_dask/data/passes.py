@@ -21,7 +21,10 @@ class Reopenable(Protocol):
     path: str
 
     def open_rows(self) -> StoredRows:
-        """A fresh handle on the rows."""
+        """The handle of this process on the rows."""
+
+    def close(self) -> None:
+        """Let the handle go, so that the next one is fresh."""
 
 
 class Passes:
@@ -64,6 +67,7 @@ class Passes:
             except InputError as error:
                 self._patience.wait(error)
                 self._strip = None
+                self._source.close()
 
     def _pass(self, bounds: Sequence[int]) -> Iterator[Rows]:
         with reading(self._source.location):

@@ -86,9 +86,12 @@ class PathSource(ABC):
         return Passes(self, start, stop)
 
     def open_rows(self) -> StoredRows:
-        """A fresh handle on the rows; InputError if they are not those this source was made from."""
-        self._held = None
+        """The handle of this process on the rows; InputError if they are not those this source was made from."""
         return self._rows()
+
+    def close(self) -> None:
+        """Let the handle go, so that the next one is fresh."""
+        self._held = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.location!r}, {self.element!r}, shape={self.shape})"

@@ -1,7 +1,8 @@
 """Rows of a stored matrix that are read again and again, front to back, without any of it being held whole.
 
-Blocks seldom end where stored chunks do. What is left of a chunk goes into the next block, and what a strip shares
-with the next one is kept: so each pass reads each stored chunk once, over all strips of a store.
+Blocks seldom end where stored chunks do. What is left of a chunk goes into the next block, at the end of a strip into
+the next strip of this process; and a strip that begins within a chunk another process reads keeps its part of it. So
+each pass reads each stored chunk once, over all strips of a store.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, csr_of
 
-MOST_KEPT = 2**20
-"""Values; the end of a strip in a chunk that reaches beyond it is kept up to this size, else read each time."""
+Leftovers = dict[int, NDArray[Any]]
+"""What was read of an array beyond the end of a strip, by where it begins; at most one piece."""
 
 Parts = tuple[NDArray[Any], ...]
 """The arrays that rows are stored as."""
@@ -39,38 +40,47 @@ class Values:
     array : array
         NumPy, HDF5 or Zarr.
     first, last : int
+    leftovers : Leftovers
+        Shared by all that read this array in this process.
     """
 
-    def __init__(self, array: Any, first: int, last: int) -> None:
+    def __init__(self, array: Any, first: int, last: int, leftovers: Leftovers) -> None:
         chunks = getattr(array, "chunks", None)
         self._array = array
         self._chunk = int(chunks[0]) if chunks else 1
-        self._length = int(array.shape[0])
-        whole = last if last == self._length else last // self._chunk * self._chunk
-        self._kept_from = max(whole, first) if last - whole <= MOST_KEPT else last
-        self._last = last
-        self._kept: NDArray[Any] | None = None
+        self._first, self._last = first, last
+        self._leftovers = leftovers
+        self._head: NDArray[Any] | None = None
 
     def between(self, bounds: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Values between any two neighbours of the rising ``bounds``."""
-        at, carried = int(bounds[0]), self._array[0:0]
+        carried = self._begin(int(bounds[0]))
+        at = int(bounds[0]) + len(carried)
         for _, stop in pairwise(map(int, bounds)):
             pieces = [carried]
-            while at < stop:
-                piece, at = self._next(at, stop)
-                pieces.append(piece)
+            if at < stop:
+                pieces.append(self._array[at : self._end_of_chunk(stop)])
+                at += len(pieces[-1])
             end = len(pieces[-1]) - (at - stop)
             carried, pieces[-1] = pieces[-1][end:], pieces[-1][:end]
             yield _joined([piece for piece in pieces if len(piece)] or [carried[:0]])
+        self._leftovers.clear()
+        self._leftovers[self._last] = np.array(carried)
 
-    def _next(self, at: int, stop: int) -> tuple[NDArray[Any], int]:
-        """Values from ``at`` to the end of the chunk that holds ``stop - 1``, or as far as they are of one kind."""
-        if at >= self._kept_from:
-            if self._kept is None:
-                self._kept = np.array(self._array[self._kept_from : self._last])
-            return self._kept[at - self._kept_from :], self._last
-        end = min(-(-stop // self._chunk) * self._chunk, self._kept_from)
-        return self._array[at:end], end
+    def _begin(self, first: int) -> NDArray[Any]:
+        """What is at hand of the chunk in which a pass begins."""
+        if first != self._first or first % self._chunk == 0:
+            return np.asarray(self._array[0:0])
+        left = self._leftovers.pop(first, None)
+        if left is not None and len(left):
+            self._head = None
+            return left
+        if self._head is None:
+            self._head = np.array(self._array[first : self._end_of_chunk(first)])
+        return self._head
+
+    def _end_of_chunk(self, place: int) -> int:
+        return min(-(-place // self._chunk) * self._chunk, int(self._array.shape[0]))
 
 
 def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
@@ -83,8 +93,8 @@ def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
 class DenseStrip:
     """See `Strip`: rows of a dense array."""
 
-    def __init__(self, array: Any, start: int, stop: int) -> None:
-        self._values = Values(array, start, stop)
+    def __init__(self, array: Any, leftovers: Leftovers, start: int, stop: int) -> None:
+        self._values = Values(array, start, stop, leftovers)
 
     def parts(self, bounds: Sequence[int]) -> Iterator[Parts]:
         """See `Strip.parts`."""
@@ -97,13 +107,27 @@ class DenseStrip:
 
 
 class CsrStrip:
-    """See `Strip`: rows of a CSR matrix whose row pointers are in memory."""
+    """See `Strip`: rows of a CSR matrix.
+
+    Parameters
+    ----------
+    data, indices : (array, Leftovers)
+    indptr : int64 array
+        In memory.
+    n_features, start, stop : int
+    """
 
     def __init__(
-        self, data: Any, indices: Any, indptr: NDArray[np.int64], n_features: int, start: int, stop: int
+        self,
+        data: tuple[Any, Leftovers],
+        indices: tuple[Any, Leftovers],
+        indptr: NDArray[np.int64],
+        n_features: int,
+        start: int,
+        stop: int,
     ) -> None:
         first, last = int(indptr[start]), int(indptr[stop])
-        self._data, self._indices = Values(data, first, last), Values(indices, first, last)
+        self._data, self._indices = (Values(array, first, last, leftovers) for array, leftovers in (data, indices))
         self._indptr, self._n_features = indptr, n_features
 
     def parts(self, bounds: Sequence[int]) -> Iterator[Parts]:

@@ -117,7 +117,10 @@ class Residency:
     def digests(self) -> dict[int, str]:
         """Per shard, a digest of its rows."""
         with self.visiting:
-            return dict(zip(self._shards, self._pool.map(digest, (one.blocks for one in self._held())), strict=True))
+            # One after the other where rows are read: each strip leaves to the next what it read of its first chunk.
+            resident = {one.shard.index: one.blocks for one in self._held() if not one.streamed}
+            found = dict(zip(resident, self._pool.map(digest, resident.values()), strict=True))
+            return found | {one.shard.index: digest(one.blocks) for one in self._held() if one.streamed}
 
     def forget(self, key: str) -> None:
         """Free the usages of a fit."""

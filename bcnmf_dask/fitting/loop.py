@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.engine.base import Engine, FitSpec, Order, Times
+from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.errors import NumericalError
 from bcnmf_dask.fitting.stopping import Convergence, SweepRecord
@@ -78,7 +79,8 @@ class FitProgress:
         """Take the sums of a sweep: update the basis, write the history, see if the fit is over."""
         started = time.perf_counter()
         basis = self.basis.astype(np.float64)
-        with np.errstate(all="ignore"):  # what overflows is refused in words below
+        # What overflows is refused in words below; small products wait for threads of BLAS that others keep busy.
+        with np.errstate(all="ignore"), one_blas_thread():
             divergences = {role: LOSSES[self.spec.loss].divergence(sums, basis) for role, sums in record.items()}
             new, scales = normalise(self.solver.next_basis(basis, record))
             change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))

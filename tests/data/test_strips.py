@@ -8,7 +8,6 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcnmf_dask.data import strips
 from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Values
 
 
@@ -27,18 +26,19 @@ class Chunked:
 
 @st.composite
 def cut_arrays(draw):
+    """An array, the ranges of its strips, bounds of the blocks of each, and the process that reads each."""
     length, chunk = draw(st.integers(1, 60)), draw(st.integers(1, 25))
     ends = sorted(draw(st.sets(st.integers(1, length), max_size=4)) | {0, length})
-    inner = [
-        sorted(draw(st.sets(st.integers(first, last), max_size=4)) | {first, last}) for first, last in pairwise(ends)
-    ]
-    return Chunked(np.arange(length) + 100, chunk), list(pairwise(ends)), inner
+    inner = [sorted(draw(st.sets(st.integers(*pair), max_size=4)) | set(pair)) for pair in pairwise(ends)]
+    processes = draw(st.lists(st.integers(0, 2), min_size=len(inner), max_size=len(inner)))
+    return Chunked(np.arange(length) + 100, chunk), inner, processes
 
 
 @given(cut_arrays())
 def test_every_pass_gives_the_values_and_from_the_second_on_reads_each_chunk_once(case):
-    array, ranges, bounds = case
-    pieces = [Values(array, first, last) for first, last in ranges]
+    array, bounds, processes = case
+    leftovers = [{}, {}, {}]
+    pieces = [Values(array, one[0], one[-1], leftovers[number]) for one, number in zip(bounds, processes, strict=True)]
     for number in range(3):
         array.read.clear()
         for values, places in zip(pieces, bounds, strict=True):
@@ -49,24 +49,27 @@ def test_every_pass_gives_the_values_and_from_the_second_on_reads_each_chunk_onc
             assert sorted(array.read) == list(range(-(-array.shape[0] // array.chunks[0])))
 
 
-def test_a_large_end_is_read_each_time_and_not_kept(monkeypatch):
-    monkeypatch.setattr(strips, "MOST_KEPT", 3)
-    array = Chunked(np.arange(20), 10)
-    values = Values(array, 0, 15)
-    for _ in range(2):
-        array.read.clear()
-        assert np.concatenate(list(values.between([0, 7, 15]))).tolist() == list(range(15))
-        assert array.read == [0, 1]
+@given(cut_arrays(), st.randoms())
+def test_values_are_right_in_any_order_of_strips_and_from_any_block_on(case, random):
+    array, bounds, _ = case
+    leftovers = {}
+    strips = [(Values(array, one[0], one[-1], leftovers), one) for one in bounds]
+    for _ in range(3):
+        random.shuffle(strips)
+        for values, places in strips:
+            places = places[random.randrange(len(places)) :]
+            expected = [array.values[start:stop] for start, stop in pairwise(places)]
+            assert [list(part) for part in values.between(places)] == [list(part) for part in expected]
 
 
 def test_blocks_do_not_keep_the_chunk_they_came_from():
-    values = Values(Chunked(np.arange(1000), 500), 0, 1000)
+    values = Values(Chunked(np.arange(1000), 500), 0, 1000, {})
     assert all(part.base is None for part in values.between([0, 100, 200, 600, 1000]))
 
 
 def test_dense_rows_of_an_array_without_chunks():
     rows = np.arange(24.0).reshape(8, 3)
-    strip = DenseStrip(rows, 2, 7)
+    strip = DenseStrip(rows, {}, 2, 7)
     assert [strip.rows(parts, 0, 0).tolist() for parts in strip.parts([2, 4, 7])] == [
         rows[2:4].tolist(),
         rows[4:7].tolist(),
@@ -74,13 +77,13 @@ def test_dense_rows_of_an_array_without_chunks():
 
 
 def test_rows_come_sorted_from_unsorted_csr():
-    strip = CsrStrip(np.array([1.0, 2, 3]), np.array([2, 0, 1]), np.array([0, 2, 3]), 3, 0, 2)
+    strip = CsrStrip((np.array([1.0, 2, 3]), {}), (np.array([2, 0, 1]), {}), np.array([0, 2, 3]), 3, 0, 2)
     (parts,) = strip.parts([0, 2])
     assert strip.rows(parts, 0, 2).toarray().tolist() == [[2, 0, 1], [0, 3, 0]]
 
 
 def test_column_numbers_that_contradict_are_refused():
-    strip = CsrStrip(np.ones(2), np.array([0, 0]), np.array([0, 2]), 3, 0, 1)
+    strip = CsrStrip((np.ones(2), {}), (np.array([0, 0]), {}), np.array([0, 2]), 3, 0, 1)
     (parts,) = strip.parts([0, 1])
     with pytest.raises(ValueError, match="stores the same feature more than once"):
         strip.rows(parts, 0, 1)
@@ -107,7 +110,7 @@ def test_places_beyond_two_to_the_31st():
 
     first = n_rows - 300
     assert indptr[first] > 2**31
-    strip = CsrStrip(data, Columns(n_rows * per_row), indptr, n_features, first, n_rows)
+    strip = CsrStrip((data, {}), (Columns(n_rows * per_row), {}), indptr, n_features, first, n_rows)
     for _ in range(2):
         rows = [
             strip.rows(parts, *pair)
