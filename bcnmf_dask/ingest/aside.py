@@ -55,7 +55,7 @@ class Aside:
         elif not resume:
             raise InputError(
                 f"out: an ingest to {os.fspath(out)!r} was begun and did not end; it is in {aside.path!r}. Go on "
-                "with resume=True, or remove that folder to begin anew (make sure that it is not still running)."
+                "with resume=True (--resume), or, if it no longer runs, remove that folder to begin anew."
             )
         else:
             aside._check(plan)

@@ -10,6 +10,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
+import zarr
 from anndata import AnnData
 
 from bcnmf_dask.backend import is_sparse
@@ -160,10 +161,12 @@ def _is_path(value: Any) -> bool:
 
 
 def _holds_anndata(path: Path) -> bool:
+    """Whether it is an ``.h5ad``, or a Zarr group; one that is no AnnData is refused as one."""
     if path.is_file():
         return path.suffix.lower() == ".h5ad"
+    marked = path.suffix.lower() == ".zarr" or any((path / mark).exists() for mark in ("zarr.json", ".zgroup"))
     with reading(str(path)):
-        return any((path / mark).exists() for mark in ("zarr.json", ".zgroup")) and "obs" in open_group(str(path))
+        return marked and isinstance(zarr.open(str(path), mode="r"), zarr.Group)
 
 
 def _frame(frame: Any) -> FrameAnnotation:

@@ -94,6 +94,6 @@ def _kept_unless_wrong(aside: Aside) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"out: the store cannot be written ({error.strerror or error}). Free space there, and go on with "
-            f"resume=True; what is done is in {aside.path!r}.",
+            f"resume=True (--resume); what is done is in {aside.path!r}.",
             None,
         ) from error
