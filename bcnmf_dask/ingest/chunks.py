@@ -27,9 +27,10 @@ SHARD_VALUES = 2**20
 PIECE_VALUES = 4 * SHARD_VALUES
 """Stored values that one task writes: whole files, so that no two writers share one."""
 DENSE_CHUNK_BYTES = 2**22
-DENSE_PIECE_BYTES = 2**26
+DENSE_UNIT_BYTES = 2**26
+"""Of dense rows that share a checksum, and that one task writes if the source can be read in such steps."""
 LARGEST_DENSE_PIECE_BYTES = 2**28
-"""A piece grows up to this where the source can only be read in larger steps."""
+"""What one task writes at most where the source can only be read in larger steps."""
 
 
 def codecs() -> list[Any]:
@@ -71,11 +72,16 @@ def dense_chunk_rows(shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
     return 1 << max(int(fitting).bit_length() - 1, 0)
 
 
-def dense_piece_rows(shape: tuple[int, int], dtype: np.dtype[Any], step: int) -> int:
-    """Rows that one task writes: whole chunks, and at least the ``step`` in which the source is read if that fits."""
-    chunk, row_bytes = dense_chunk_rows(shape, dtype), shape[1] * dtype.itemsize
-    wanted = max(DENSE_PIECE_BYTES, min(step * row_bytes, LARGEST_DENSE_PIECE_BYTES))
-    return chunk * max(1, wanted // (chunk * row_bytes))
+def dense_unit_rows(shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
+    """Rows that share a checksum: whole chunks."""
+    chunk = dense_chunk_rows(shape, dtype)
+    return chunk * max(1, DENSE_UNIT_BYTES // (chunk * shape[1] * dtype.itemsize))
+
+
+def dense_units(shape: tuple[int, int], dtype: np.dtype[Any], step: int) -> int:
+    """Units that one task writes: as many as the ``step`` in which the source is read holds, if that fits."""
+    bytes_wanted = min(step * shape[1] * dtype.itemsize, LARGEST_DENSE_PIECE_BYTES)
+    return max(1, bytes_wanted // (dense_unit_rows(shape, dtype) * shape[1] * dtype.itemsize))
 
 
 def open_values(location: str, name: str, mode: Literal["r", "r+"] = "r") -> "zarr.Array[Any]":

@@ -80,15 +80,15 @@ class CsrPieces:
         open_values(self.aside.store, "X/data", "r+")[first:last] = rows.data[part]
         open_values(self.aside.store, "X/indices", "r+")[first:last] = rows.indices[part]
         tally = Tally.of(slice_rows(rows, begin - start, stop - start))
-        record = {"summed": 0, "checksum": proof(rows.data[part], rows.indices[part]), "tally": tally.to_json()}
+        record = {"summed": 0, "checksums": [proof(rows.data[part], rows.indices[part])], "tally": tally.to_json()}
         return self.aside.note(PIECES, number, record)
 
-    def read_again(self, number: int) -> str:
+    def read_again(self, number: int) -> list[str]:
         """The checksum of one piece, as it is stored."""
         data = open_values(self.aside.store, "X/data")
         first, last = self._span(number, data.shape[0])
         indices = open_values(self.aside.store, "X/indices")
-        return proof(np.asarray(data[first:last]), np.asarray(indices[first:last]))
+        return [proof(np.asarray(data[first:last]), np.asarray(indices[first:last]))]
 
     def outline(self) -> str:
         """The checksum of the rest: shape, type, and how many values each row has."""
@@ -110,20 +110,23 @@ class DensePieces:
         Of dense rows; None if they come as blocks of a Dask array.
     shape : (int, int)
     dtype : dtype
-    piece_rows : int
-        Rows of each piece, in whole chunks.
+    unit_rows : int
+        Rows that share a checksum, in whole chunks.
+    n_units : int
+        Units of each piece.
     """
 
     aside: Aside
     source: Source | None
     shape: tuple[int, int]
     dtype: np.dtype[Any]
-    piece_rows: int
+    unit_rows: int
+    n_units: int
 
     @property
     def n_pieces(self) -> int:
         """How many pieces there are."""
-        return -(-self.shape[0] // self.piece_rows)
+        return -(-self.shape[0] // (self.unit_rows * self.n_units))
 
     def create(self) -> None:
         """Make room for all values."""
@@ -132,8 +135,8 @@ class DensePieces:
 
     def span(self, number: int) -> tuple[int, int]:
         """The rows of a piece."""
-        first = number * self.piece_rows
-        return first, min(first + self.piece_rows, self.shape[0])
+        first = number * self.unit_rows * self.n_units
+        return first, min(first + self.unit_rows * self.n_units, self.shape[0])
 
     def __call__(self, number: int, first_row: int = 0, *blocks: Any) -> Record:
         """Write one piece and look at it; ``blocks`` of a Dask array begin with the row ``first_row``."""
@@ -144,13 +147,16 @@ class DensePieces:
         else:
             rows = np.asarray(self.source.read(first, last))
         open_values(self.aside.store, "X", "r+")[first:last] = rows
-        record = {"summed": 0, "checksum": proof(rows), "tally": Tally.of(rows).to_json()}
+        record = {"summed": 0, "checksums": self._proofs(rows), "tally": Tally.of(rows).to_json()}
         return self.aside.note(PIECES, number, record)
 
-    def read_again(self, number: int) -> str:
-        """The checksum of one piece, as it is stored."""
+    def read_again(self, number: int) -> list[str]:
+        """The checksums of one piece, as it is stored."""
         first, last = self.span(number)
-        return proof(np.asarray(open_values(self.aside.store, "X")[first:last]))
+        return self._proofs(np.asarray(open_values(self.aside.store, "X")[first:last]))
+
+    def _proofs(self, rows: NDArray[Any]) -> list[str]:
+        return [proof(rows[start : start + self.unit_rows]) for start in range(0, len(rows), self.unit_rows)]
 
     def outline(self) -> str:
         """The checksum of the rest: the shape."""
@@ -172,7 +178,7 @@ class Verify:
         """Whether the piece is as it was noted."""
         record = self.pieces.aside.record(PIECES, number)
         try:
-            whole = record is not None and self.pieces.read_again(number) == record["checksum"]
+            whole = record is not None and self.pieces.read_again(number) == record["checksums"]
         except Exception:  # every codec says in its own way that a chunk is damaged
             whole = False
         return {"whole": whole}

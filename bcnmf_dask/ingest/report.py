@@ -130,7 +130,7 @@ class IngestReport:
     checksum : str
         Of all decoded values: the same for the same data, whatever wrote it.
     piece_checksums : tuple of str
-        Of the decoded values of each piece, in order.
+        Of the decoded values of each piece of 4 million (of dense rows, of 64 MB), in order.
     """
 
     source: str

@@ -12,7 +12,7 @@ from bcnmf_dask.data.annotations import Annotation, as_names
 from bcnmf_dask.data.sources import DaskSource
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.ingest.aside import Aside, Record
-from bcnmf_dask.ingest.chunks import PIECE_VALUES, dense_piece_rows
+from bcnmf_dask.ingest.chunks import PIECE_VALUES, dense_unit_rows, dense_units
 from bcnmf_dask.ingest.crew import Arguments, Crew, no_arguments
 from bcnmf_dask.ingest.opening import BESIDES, Opened
 from bcnmf_dask.ingest.pieces import PIECES, CsrPieces, DensePieces, Verify, blocks_over, proof_of_all
@@ -32,7 +32,7 @@ def write_store(opened: Opened, crew: Crew, out: str) -> IngestReport:
     tally = Tally.none(opened.shape[1])
     for record in records:
         tally = tally.merge(Tally.from_json(record["tally"], opened.shape[1]))
-    checksums = tuple(record["checksum"] for record in records)
+    checksums = tuple(checksum for record in records for checksum in record["checksums"])
     report = IngestReport(
         source=opened.name,
         out=out,
@@ -100,9 +100,15 @@ def _frame(annotation: Annotation, length: int, part: str) -> pd.DataFrame:
 def _write_dense(opened: Opened, crew: Crew) -> tuple[DensePieces, list[Record], int]:
     values: Any = opened.values
     cuts, _ = values.cuts()
-    rows = dense_piece_rows(opened.shape, opened.dtype, step=int(np.diff(cuts).max()))
     in_blocks = isinstance(values, DaskSource)
-    pieces = DensePieces(crew.aside, None if in_blocks else values, opened.shape, opened.dtype, rows)
+    pieces = DensePieces(
+        crew.aside,
+        None if in_blocks else values,
+        opened.shape,
+        opened.dtype,
+        dense_unit_rows(opened.shape, opened.dtype),
+        dense_units(opened.shape, opened.dtype, step=int(np.diff(cuts).max())),
+    )
 
     def blocks(number: int) -> Sequence[Any]:
         start, found = blocks_over(values, *pieces.span(number))

@@ -27,7 +27,7 @@ def small_pieces():
         patch.setattr(chunks, "SHARD_VALUES", 16)
         patch.setattr(writing, "PIECE_VALUES", 32)
         patch.setattr(chunks, "DENSE_CHUNK_BYTES", 4 * N_FEATURES * 8)
-        patch.setattr(chunks, "DENSE_PIECE_BYTES", 4 * N_FEATURES * 16)
+        patch.setattr(chunks, "DENSE_UNIT_BYTES", 4 * N_FEATURES * 16)
         yield
 
 
@@ -45,4 +45,5 @@ def adata(counts) -> anndata.AnnData:
     )
     var = pd.DataFrame({"variable": [True, False, True] * 3}, index=[f"gene{column}" for column in range(N_FEATURES)])
     layers = {"dense": counts, "by_column": sp.csc_array(counts)}
-    return anndata.AnnData(sp.csr_array(counts), obs, var, {"method": "drawn"}, {"X_pca": counts[:, :2]}, layers=layers)
+    beside = {"uns": {"method": "drawn"}, "obsm": {"X_pca": counts[:, :2]}}
+    return anndata.AnnData(sp.csr_array(counts), obs=obs, var=var, layers=layers, **beside)

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 import xarray as xr
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -135,6 +135,7 @@ def test_values_keep_their_type(kind, dtype, counts, tmp_path):
     np.testing.assert_array_equal(found if kind is np.asarray else found.toarray(), counts.astype(dtype))
 
 
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 2**32),
     shape=st.tuples(st.integers(1, 40), st.integers(1, 12)),
@@ -159,6 +160,7 @@ def test_untidy_matrices(seed, shape, most, turned):
     assert (report.checksum, report.piece_checksums) == (again.checksum, again.piece_checksums)
 
 
+@settings(max_examples=8)
 @given(hnp.arrays(np.int32, st.tuples(st.integers(1, 50), st.just(N_FEATURES)), elements=st.integers(-3, 3)))
 def test_dense_matrices(rows):
     with tempfile.TemporaryDirectory() as folder:
