@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import anndata
 import numpy as np
@@ -184,18 +185,18 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("step", ["spread", "runs", "pieces"])
 def test_killed_and_run_again(client, step, tmp_path):
     source = tmp_path / "a.h5ad"
-    anndata.AnnData(sp.csc_array(untidy_csr(2000, 9, 1).toarray())).write_h5ad(source)
+    anndata.AnnData(sp.csc_array(untidy_csr(500, 9, 1).toarray())).write_h5ad(source)
     (tmp_path / "driver.py").write_text(DRIVER)
     command = [sys.executable, "driver.py", source, "out.zarr", client]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as driver:
         for line in driver.stdout:
-            if line.split() == [step, "20"]:
+            if line.split() == [step, "10"]:
                 os.killpg(driver.pid, signal.SIGKILL)
                 break
     notes = list((tmp_path / ".out.zarr.ingest" / step).glob("*.json"))
-    assert len(notes) >= 20
+    assert len(notes) >= 10
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=True)
-    assert int(next(line for line in ended.stdout.splitlines() if line.startswith(step)).split()[1]) >= 20
+    assert int(next(line for line in ended.stdout.splitlines() if line.startswith(step)).split()[1]) >= 10
     assert ended.stdout.splitlines()[-1] == ingest(source, tmp_path / "whole.zarr").checksum
 
 
@@ -206,16 +207,16 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path):
     from bcnmf_dask.engine.clients import local_cluster
 
     source = tmp_path / "a.h5ad"
-    anndata.AnnData(sp.csc_array(untidy_csr(2000, 9, 1).toarray())).write_h5ad(source)
-    killed = []
+    anndata.AnnData(sp.csc_array(untidy_csr(500, 9, 1).toarray())).write_h5ad(source)
+    timers = []
 
     def tell(step, done, _):
-        if (step, done) == ("pieces", 10):
+        if (step, done) == ("pieces", 0):
             pid = next(iter(client.run(os.getpid).values()))
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
+            timers.append(threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)))
+            timers[0].start()
 
     with local_cluster(2) as cluster, Client(cluster, set_as_default=False) as client:
         report = ingest(source, tmp_path / "out.zarr", client=client, tell=tell)
-    assert killed
+    assert timers[0].finished.is_set()
     assert report.checksum == ingest(source, tmp_path / "whole.zarr", client=False).checksum
