@@ -65,7 +65,7 @@ def ingest(
     Notes
     -----
     ``.NAME.ingest`` next to ``out`` holds the work until it is done. For Dask arrays, CSC, and CSR with duplicates
-    it needs room for all values uncompressed (8 bytes each for float32; 20 more for CSC, for a while).
+    it needs room for all values uncompressed (8 bytes each for float32; for CSC 12 to 16 more, for a while).
 
     Examples
     --------
