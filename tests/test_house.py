@@ -24,6 +24,7 @@ FLOORS = {
             ("results",),
             ("data",),
             ("engine",),
+            ("ingesting",),
             ("solvers",),
             ("fitting",),
             ("studies",),
@@ -242,10 +243,11 @@ def test_documented_attributes_are_the_fields_of_the_tuple(name):
 
 def test_every_parameter_of_a_public_face_is_documented():
     """Not only do the names match: a face leaves none out."""
-    for thing in (bcnmf_dask.BCNMF, bcnmf_dask.BCNMF.fit, bcnmf_dask.BCNMF.transform, bcnmf_dask.split):
+    faces = (bcnmf_dask.BCNMF, bcnmf_dask.BCNMF.fit, bcnmf_dask.BCNMF.transform, bcnmf_dask.split, bcnmf_dask.ingest)
+    for thing in faces:
         assert set(section(thing, "Parameters")) == set(parameters_of(thing))
 
 
 def test_the_public_names_are_those_promised():
-    assert set(bcnmf_dask.__all__) == {"BCNMF", "split"}
+    assert set(bcnmf_dask.__all__) == {"BCNMF", "ingest", "split"}
     assert [name for name in parameters_of(bcnmf_dask.BCNMF) if re.fullmatch("[A-Z]", name)] == []

@@ -18,6 +18,7 @@ from bcnmf_dask.benchmarking.runs import Measurement, Verdict, write
 from bcnmf_dask.benchmarking.tables import page, prediction_table, summary, verdict_table
 from bcnmf_dask.cli import options
 from bcnmf_dask.cli.benchmark_figures import SHARED, measured_figure, prediction_figure
+from bcnmf_dask.cli.running import client_of
 from bcnmf_dask.cli.talking import in_words, print_table, reflowed, say, to_pipes
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.updates.losses import LOSSES
@@ -100,8 +101,8 @@ def _command(benchmarks: Sequence[Benchmark], name: str, after: Callable[[Consol
         out: Out = None,
         verbose: options.Verbose = False,
     ) -> None:
-        where = options.where_to_run(scheduler, scheduler_file, local)
-        running = None if where in (False, "local") else where
+        where = client_of(scheduler, scheduler_file, local)
+        running = None if where in (False, "local") else str(where)
         counts = _counts(workers)
         if running is not None and counts is not None:
             raise typer.BadParameter(

@@ -12,10 +12,10 @@ from bcnmf_dask.cli.options import DEFAULTS
 from bcnmf_dask.cli.plan import plan_lines
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.cli.recovery import recovery, resumable
+from bcnmf_dask.cli.running import client_of, where
 from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.split import split
-from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.estimator import BCNMF
 
 HELP = """\
@@ -91,7 +91,7 @@ def fit(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit, save, and show the summary; see ``HELP``."""
-    client = options.where_to_run(scheduler, scheduler_file, local)
+    client = client_of(scheduler, scheduler_file, local)
     checkpoints = recovery(checkpoint, checkpoint_every, resume)
     _check_form(second, key, target, background, alpha)
     model = BCNMF(
@@ -150,17 +150,9 @@ def _check_form(
         )
 
 
-def _where(client: str | bool) -> str:
-    places = {
-        False: f"in this process, {usable_cores()} threads",
-        "local": f"on this machine, {usable_cores()} worker processes",
-    }
-    return places.get(client, f"on the workers of the Dask scheduler at {client}")
-
-
 def _show_plan(console: Console, data: _Data, dtype: str, client: str | bool) -> None:
     inputs = read_inputs(data.target, data.background, **data.choices)
-    for label, text in plan_lines(inputs, dtype, _where(client)):
+    for label, text in plan_lines(inputs, dtype, where(client)):
         say(console, f"{label:<10}", text)
 
 

@@ -1,7 +1,6 @@
 """The options of a fit: the parameters of `BCNMF` with their defaults, what to read, where to run, what to show."""
 
 import inspect
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -235,16 +234,3 @@ Quiet = Annotated[
         "--quiet", help="Show no plan and no progress; warnings and the result remain.", rich_help_panel=TALKING
     ),
 ]
-
-
-def where_to_run(scheduler: str | None, scheduler_file: str | None, local: bool) -> Any:
-    """Where to run, as `BCNMF.fit` takes it."""
-    if sum((scheduler is not None, scheduler_file is not None, local)) > 1:
-        raise typer.BadParameter("give one of them at most.", param_hint="--scheduler, --scheduler-file, --local")
-    if scheduler_file is not None and not (scheduler_file.endswith(".json") and Path(scheduler_file).is_file()):
-        raise typer.BadParameter(
-            f"there is no file {scheduler_file!r} that ends in .json. Give the file that "
-            "`dask scheduler --scheduler-file FILE.json` writes.",
-            param_hint="--scheduler-file",
-        )
-    return "local" if local else scheduler or scheduler_file or False

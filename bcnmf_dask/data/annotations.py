@@ -43,6 +43,9 @@ class Annotation(Protocol):
     def column(self, key: str) -> "pd.Series[Any]":
         """The values of one of them."""
 
+    def whole(self) -> pd.DataFrame:
+        """All columns, and the names as index."""
+
 
 @dataclass(frozen=True, eq=False)
 class FrameAnnotation:
@@ -70,6 +73,10 @@ class FrameAnnotation:
     def column(self, key: str) -> "pd.Series[Any]":
         """See :meth:`Annotation.column`."""
         return self.frame[key]
+
+    def whole(self) -> pd.DataFrame:
+        """See :meth:`Annotation.whole`."""
+        return self.frame
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,12 @@ class StoredAnnotation:
         """See :meth:`Annotation.column`."""
         with reading(self.path):
             return pd.Series(anndata.io.read_elem(self._open()[key]))
+
+    def whole(self) -> pd.DataFrame:
+        """See :meth:`Annotation.whole`."""
+        with reading(self.path):
+            frame: pd.DataFrame = anndata.io.read_elem(self._open())
+            return frame
 
     def _open(self) -> Any:
         return open_group(self.path)[self.element]

@@ -124,7 +124,7 @@ def refuse_other_sparse(block: Any) -> None:
     if sp.issparse(block) and block.format != "csr":
         raise InputError(
             f"got a sparse matrix in {block.format.upper()} format; expected CSR, which can be read row by "
-            "row. Convert it with .tocsr()."
+            "row. Convert it with .tocsr(), or write a CSC matrix as a store with `bcnmf-dask ingest`."
         )
 
 

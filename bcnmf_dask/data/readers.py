@@ -30,7 +30,7 @@ PathLike = str | os.PathLike[str]
 def unnamed(source: Source, *, lazy: bool) -> Table:
     """A table of rows and features that have no names."""
     n_rows, n_features = source.shape
-    return Table(source, _no_names(n_rows), _no_names(n_features), lazy=lazy)
+    return Table(source, no_names(n_rows), no_names(n_features), lazy=lazy)
 
 
 def from_array(array: Any) -> Table:
@@ -91,6 +91,20 @@ def from_anndata(adata: AnnData, layer: str | None) -> Table:
 
 def from_anndata_path(path: PathLike, layer: str | None) -> Table:
     """An AnnData in a Zarr store or ``.h5ad`` file, of which only the outline is read here."""
+    element, layers = anndata_element(path, layer)
+    source = AnnDataSource(path, element)
+    obs, var = (stored_annotation(source.path, part) for part in ("obs", "var"))
+    return Table(source, obs, var, layers, layer, lazy=True)
+
+
+def anndata_element(path: PathLike, layer: str | None) -> tuple[str, tuple[str, ...]]:
+    """Where the values of an AnnData on disk are (``X``, or a layer), and the names of its layers.
+
+    Raises
+    ------
+    InputError
+        If the store is no AnnData, or has no such values.
+    """
     location = os.fspath(path)
     with reading(location):
         root = open_group(location)
@@ -104,9 +118,7 @@ def from_anndata_path(path: PathLike, layer: str | None) -> Table:
         has_x = "X" in root and root["X"].attrs.get("encoding-type") != "null"
     if layer not in layers and not (layer is None and has_x):
         raise no_values(layer, layers)
-    source = AnnDataSource(path, f"layers/{layer}" if layer else "X")
-    obs, var = (stored_annotation(source.path, element) for element in ("obs", "var"))
-    return Table(source, obs, var, layers, layer, lazy=True)
+    return (f"layers/{layer}" if layer else "X"), layers
 
 
 def from_npy(path: PathLike) -> Table:
@@ -125,7 +137,7 @@ def from_npz(path: PathLike) -> Table:
                 f"{location!r} has {f'a {kind} matrix' if kind != 'CSR' else 'no ' + ', '.join(missing)}; "
                 "expected a CSR matrix (arrays data, indices, indptr and shape). Write it with "
                 "scipy.sparse.save_npz(path, matrix.tocsr()), or a dense array with numpy.save to a .npy "
-                "file."
+                "file; `bcnmf-dask ingest` turns a CSC matrix into a store."
             )
         rows = csr_from(*(arrays[part] for part in ("data", "indices", "indptr", "shape")))
     return unnamed(MemorySource(rows, location), lazy=True)
@@ -171,5 +183,6 @@ def _coordinates(array: xr.DataArray, dim: str) -> FrameAnnotation:
     return FrameAnnotation(pd.DataFrame(columns, index=index))
 
 
-def _no_names(length: int) -> FrameAnnotation:
+def no_names(length: int) -> FrameAnnotation:
+    """The annotation of ``length`` rows or features of which nothing is known."""
     return FrameAnnotation(pd.DataFrame(index=pd.RangeIndex(length)))

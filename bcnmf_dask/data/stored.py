@@ -178,8 +178,8 @@ class AnnDataSource(PathSource):
         if matrix.format != "csr":
             raise InputError(
                 f"{self.element!r} in {self.location!r} is stored in {matrix.format.upper()} format; "
-                "expected CSR, which can be read row by row. Read it with anndata, convert it with .tocsr() "
-                "and write it again."
+                "expected CSR, which can be read row by row. Turn it with `bcnmf-dask ingest`; a matrix that fits in "
+                "memory can also be read with anndata, converted with .tocsr() and written again."
             )
         indptr = element["indptr"][...].astype(np.int64)
         return CsrRows(element["data"], element["indices"], indptr, matrix.shape)

@@ -8,11 +8,13 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from distributed import Client, LocalCluster, default_client
+import dask
+from distributed import Client, KilledWorker, LocalCluster, default_client
 from distributed.comm.addressing import parse_address, parse_host_port
 
 from bcnmf_dask.data.inputs import Inputs
@@ -20,6 +22,8 @@ from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.data.sources import DaskSource
 from bcnmf_dask.engine.base import Engine
 from bcnmf_dask.engine.cluster import ClusterEngine
+from bcnmf_dask.engine.crew import PATIENCE
+from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.errors import ClusterError, InputError
@@ -28,6 +32,21 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 30.0
 """Seconds a scheduler has to answer."""
+
+
+class Scheduler(NamedTuple):
+    """Where tasks are computed.
+
+    Attributes
+    ----------
+    get : callable or str
+        As ``scheduler`` of `dask.compute`.
+    n_threads : int
+        How many tasks it computes at once.
+    """
+
+    get: Any
+    n_threads: int
 
 
 @contextmanager
@@ -53,7 +72,7 @@ def open_engine(
     ClusterError
         If the scheduler does not answer.
     """
-    with _open_client(client, inputs) as connected:
+    with _open_client(client, [store.source for store in inputs.stores]) as connected:
         if connected is not None:
             logger.info("Dashboard of the cluster: %s", _dashboard(connected))
         what = (inputs, plan, dtype, components)
@@ -65,12 +84,46 @@ def open_engine(
 
 
 @contextmanager
-def _open_client(client: Any, inputs: Inputs) -> Iterator[Client | None]:
+def open_scheduler(client: Any, sources: Sequence[Any]) -> Iterator[Scheduler]:
+    """What computes tasks that need no engine: independent, and each done for good when it ends.
+
+    Parameters
+    ----------
+    client : Client, str, False or None
+        As for `open_engine`.
+    sources : sequence
+        What the tasks read; a `DaskSource` among them makes None mean the current client.
+
+    Raises
+    ------
+    InputError
+        If ``client`` is none of these.
+    ClusterError
+        If the scheduler does not answer, versions differ, or a task lost too many workers.
+    """
+    with _open_client(client, sources) as connected:
+        if connected is None:
+            yield Scheduler("threads", usable_cores())
+            return
+        logger.info("Dashboard of the cluster: %s", _dashboard(connected))
+        connected.wait_for_workers(1, timeout=dask.config.get("bcnmf-dask.patience", PATIENCE))
+        refuse_unlike(connected.run(surveyor(), PACKAGES))
+        try:
+            yield Scheduler(connected.get, sum(connected.nthreads().values()))
+        except (KilledWorker, CancelledError) as error:
+            raise ClusterError(
+                f"The cluster lost what it was working on ({error}). See the logs of its workers: they may have been "
+                "killed for the memory that they used."
+            ) from error
+
+
+@contextmanager
+def _open_client(client: Any, sources: Sequence[Any]) -> Iterator[Client | None]:
     match client:
         case False:
             yield None
         case None:
-            yield (_current_client() if any(isinstance(store.source, DaskSource) for store in inputs.stores) else None)
+            yield (_current_client() if any(isinstance(source, DaskSource) for source in sources) else None)
         case Client(asynchronous=True):
             raise InputError("client: an asynchronous client was given. Expected an ordinary one: Client(address).")
         case Client():

@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -47,7 +48,7 @@ def write_result(location: str, result: FitResult) -> None:
     _write_role(location, result, "target", result.target_usages, result.target_signal)
     if result.background_signal is not None:
         _write_role(location, result, "background", result.background_usages, result.background_signal)
-    _consolidate(location)
+    consolidate(location)
 
 
 def _attributes(result: FitResult) -> dict[str, Any]:
@@ -122,9 +123,28 @@ def _write_labels(
         array[start:stop] = read(start, stop)
 
 
-def _consolidate(location: str) -> None:
-    """Collect all metadata in one file, so that opening takes one read."""
-    with _SILENCE, warnings.catch_warnings():
-        # Zarr notes that format 3 does not specify consolidated metadata; readers without it ignore it.
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
+def consolidate(location: str) -> None:
+    """Collect all metadata of a store in one file, so that opening takes one read.
+
+    Parameters
+    ----------
+    location : str
+        Path of a Zarr group.
+    """
+    # Zarr notes that format 3 does not specify consolidated metadata; readers without it ignore it.
+    with unwarned("Consolidated metadata is currently not part"):
         zarr.consolidate_metadata(location, zarr_format=3)
+
+
+@contextmanager
+def unwarned(beginning: str) -> Iterator[None]:
+    """Keep one warning of a library, which a user can do nothing about, from being shown.
+
+    Parameters
+    ----------
+    beginning : str
+        Of its text.
+    """
+    with _SILENCE, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", beginning, UserWarning)
+        yield

@@ -52,7 +52,7 @@ class Output:
         if out is None:
             folder = _temporary(argument)
             return cls(folder / "fit.zarr.partial", folder / "fit.zarr", folder, argument)
-        path = _free_path(out, argument)
+        path = free_path(out, argument)
         location = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
         _make(location, out, argument)
         return cls(location, path, location, argument)
@@ -122,7 +122,21 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _free_path(out: str | os.PathLike[str], argument: str) -> Path:
+def free_path(out: str | os.PathLike[str], argument: str) -> Path:
+    """The absolute path of ``out``, at which something can be made.
+
+    Parameters
+    ----------
+    out : path
+        As the user gave it.
+    argument : str
+        What messages call it.
+
+    Raises
+    ------
+    InputError
+        It exists, or its folder does not.
+    """
     # Absolute, because workers have working directories of their own.
     path = Path(out).expanduser().absolute()
     if os.path.lexists(path):

@@ -1,0 +1,1 @@
+"""Any store -> a row-chunked AnnData Zarr store that streams best."""

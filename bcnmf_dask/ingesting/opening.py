@@ -1,0 +1,194 @@
+"""Anything a user holds -> its values, and what is known of its rows and features. CSC is welcome here."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import scipy.sparse as sp
+import zarr
+from anndata import AnnData
+
+from bcnmf_dask.backend import is_sparse
+from bcnmf_dask.data.annotations import Annotation, FrameAnnotation, stored_annotation
+from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.kinds import open_table
+from bcnmf_dask.data.matrices import check_matrix
+from bcnmf_dask.data.readers import anndata_element, no_names
+from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
+from bcnmf_dask.data.stored import AnnDataSource, PathSource, open_group, stamp_of
+from bcnmf_dask.data.wording import about
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.ingesting.compressed import MemoryCompressed, StoredCompressed, stored_format
+
+BESIDES = ("layers", "obsm", "varm", "obsp", "varp", "uns")
+"""Parts of an AnnData that are not copied."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """One matrix to ingest.
+
+    Attributes
+    ----------
+    values : MemoryCompressed, StoredCompressed, DaskSource, or another Source, of dense rows
+    shape : (int, int)
+        Rows and features.
+    dtype : dtype
+    obs, var : Annotation
+    name : str
+        What the report calls it.
+    left_out : tuple of str
+        What else there is, and is not copied.
+    """
+
+    values: MemoryCompressed | Source
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    obs: Annotation
+    var: Annotation
+    name: str
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the store will hold CSR."""
+        return isinstance(self.values, MemoryCompressed) or self.values.sparse
+
+    @property
+    def travels(self) -> bool:
+        """Whether other processes can read the values."""
+        return isinstance(self.values, PathSource | DaskSource)
+
+    def identity(self) -> str:
+        """The same for the same values, in any process; another for others, as far as can be told without reading."""
+        found = hashlib.blake2b(f"{self.shape} {self.dtype}".encode(), digest_size=16)
+        for part in _proof(self.values):
+            found.update(part)
+        return found.hexdigest()
+
+
+def open_source(source: Any, layer: str | None) -> Opened:
+    """Read the outline of what is to be ingested.
+
+    Raises
+    ------
+    InputError
+        Naming the argument, if it cannot be used.
+    """
+    with about("source"):
+        if isinstance(source, AnnData) and source.isbacked and not source.is_view:
+            return replace(_stored(source.filename, layer), obs=_frame(source.obs), var=_frame(source.var))
+        if isinstance(source, AnnData):
+            return _in_memory(source, layer)
+        if _is_path(source) and _holds_anndata(Path(source)):
+            return _stored(source, layer)
+        if layer is not None:
+            raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
+        return _without_layers(source)
+
+
+def _in_memory(adata: AnnData, layer: str | None) -> Opened:
+    values = adata.X if layer is None else adata.layers.get(layer)
+    left_out = tuple(_others(((part, getattr(adata, part)) for part in BESIDES), layer, adata.X is not None))
+    left_out += ("raw",) if adata.raw is not None else ()
+    if _is_csc(values):
+        return replace(_by_feature(values), obs=_frame(adata.obs), var=_frame(adata.var), left_out=left_out)
+    table = open_table(adata, layer)
+    return replace(_of_source(table.source, table.obs, table.var), left_out=left_out)
+
+
+def _stored(path: str | os.PathLike[str], layer: str | None) -> Opened:
+    location, absolute = os.fspath(path), str(Path(path).absolute())
+    element, _ = anndata_element(path, layer)
+    dense = stored_format(path, element) == "dense"
+    values = AnnDataSource(path, element) if dense else StoredCompressed(path, element)
+    shape = (values.n_rows, values.n_features) if isinstance(values, StoredCompressed) else values.shape
+    with reading(location):
+        root = open_group(absolute)
+        parts = ((part, root[part]) for part in BESIDES if part in root)
+        left_out = tuple(_others(parts, layer, "X" in root and root["X"].attrs.get("encoding-type") != "null"))
+        if "raw" in root and root["raw"].attrs.get("encoding-type") != "null":
+            left_out += ("raw",)
+    obs, var = (stored_annotation(absolute, part) for part in ("obs", "var"))
+    return Opened(values, shape, values.dtype, obs, var, location, left_out)
+
+
+def _without_layers(source: Any) -> Opened:
+    if _is_csc(source):
+        return _by_feature(source)
+    if isinstance(source, da.Array) and _is_csc(source._meta):  # whole rows in each block: each can be turned alone
+        empty = sp.csr_array((0, 0), dtype=source.dtype)
+        source = da.map_blocks(sp.csr_array, source, dtype=source.dtype, meta=empty)
+    if _is_path(source) and Path(source).suffix.lower() == ".npz" and Path(source).is_file():
+        with reading(os.fspath(source)):
+            with np.load(source) as arrays:
+                turned = "format" in arrays and str(arrays["format"].astype(str)) == "csc"
+            if turned:
+                return replace(_by_feature(sp.load_npz(source)), name=os.fspath(source))
+    table = open_table(source, None)
+    return _of_source(table.source, table.obs, table.var)
+
+
+def _of_source(source: Source, obs: Annotation, var: Annotation) -> Opened:
+    """What the other readers opened."""
+    kind = "a Dask array" if isinstance(source, DaskSource) else "data in memory"
+    in_memory = isinstance(source, MemorySource) and is_sparse(source.rows)
+    values = MemoryCompressed(source.rows) if isinstance(source, MemorySource) and in_memory else source
+    return Opened(values, source.shape, source.dtype, obs, var, source.location or kind)
+
+
+def _by_feature(matrix: Any) -> Opened:
+    """A CSC matrix in memory."""
+    check_matrix(matrix.shape, matrix.dtype)
+    n_rows, n_features = matrix.shape
+    shape = int(n_rows), int(n_features)
+    return Opened(
+        MemoryCompressed(matrix), shape, matrix.dtype, no_names(n_rows), no_names(n_features), "data in memory"
+    )
+
+
+def _is_csc(values: Any) -> bool:
+    return bool(sp.issparse(values) and values.format == "csc")
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) and Path(value).exists()
+
+
+def _holds_anndata(path: Path) -> bool:
+    """Whether it is an ``.h5ad``, or a Zarr group; one that is no AnnData is refused as one."""
+    if path.is_file():
+        return path.suffix.lower() == ".h5ad"
+    marked = path.suffix.lower() == ".zarr" or any((path / mark).exists() for mark in ("zarr.json", ".zgroup"))
+    with reading(str(path)):
+        return marked and isinstance(zarr.open(str(path), mode="r"), zarr.Group)
+
+
+def _frame(frame: Any) -> FrameAnnotation:
+    return FrameAnnotation(frame)
+
+
+def _others(parts: Iterable[tuple[str, Mapping[str, Any]]], layer: str | None, has_x: bool) -> Iterator[str]:
+    if layer is not None and has_x:
+        yield "X"
+    for part, members in parts:
+        for name in members:
+            if (part, name) != ("layers", layer):
+                yield f"{part}/{name}"
+
+
+def _proof(values: MemoryCompressed | Source) -> Iterator[Any]:
+    if isinstance(values, PathSource):
+        yield f"{values.path} {values.element} {stamp_of(values.path, values.element)}".encode()
+    elif isinstance(values, DaskSource):
+        yield f"{values.array.name} {values.array.chunks}".encode()
+    elif isinstance(values, MemorySource):
+        yield np.ascontiguousarray(values.rows)
+    elif isinstance(values, MemoryCompressed):
+        matrix = values.matrix
+        yield from (np.ascontiguousarray(part) for part in (matrix.indptr, matrix.indices, matrix.data))
