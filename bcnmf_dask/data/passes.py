@@ -75,6 +75,7 @@ class Passes:
             for (start, stop), parts in zip(pairwise(bounds), self._strip.parts(bounds), strict=True):
                 self._verify(start, parts)
                 yield self._strip.rows(parts, start, stop)
+                del parts
 
     def _verify(self, start: int, parts: Parts) -> None:
         checksum = checksum_of(*parts)

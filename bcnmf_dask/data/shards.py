@@ -15,12 +15,14 @@ from bcnmf_dask.updates.statistics import Role
 
 SMALLEST_BLOCK = 2048
 """Stored values; below this a visit costs more than its arithmetic."""
-LARGEST_BLOCK = 2**21
-"""Stored values: 8 MB of float32, so that a thread's block and its temporaries stay small."""
+LARGEST_BLOCK = 2**20
+"""Stored values: 8 MB of CSR in float32, of which a process that streams holds a few for each thread."""
 LARGEST_SHARD = 2**25
 """Stored values: what is reloaded and replayed at the least when a worker is lost."""
 BLOCKS_WANTED = 16
 SHARDS_WANTED = 256
+"""Of large data; of small data as many as blocks, so that any number of workers has some."""
+COMMON_SHARD = 2 * LARGEST_BLOCK
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def plan_shards(inputs: Inputs) -> ShardPlan:
 
 def _sizes(n_rows: int, n_values: int) -> _Sizes:
     block_values = int(np.clip(n_values // BLOCKS_WANTED, SMALLEST_BLOCK, LARGEST_BLOCK))
-    shard_values = int(np.clip(n_values // SHARDS_WANTED, block_values, LARGEST_SHARD))
+    smallest_shard = min(COMMON_SHARD, max(block_values, n_values // (2 * BLOCKS_WANTED)))
+    shard_values = int(np.clip(n_values // SHARDS_WANTED, smallest_shard, LARGEST_SHARD))
     values_per_row = max(n_values / n_rows, 1.0)
     block_rows = _power_of_two_below(block_values / values_per_row)
     quantum = max(block_rows, _power_of_two_below(shard_values / values_per_row / 4))

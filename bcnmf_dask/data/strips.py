@@ -63,7 +63,12 @@ class Values:
                 at += len(pieces[-1])
             end = len(pieces[-1]) - (at - stop)
             carried, pieces[-1] = pieces[-1][end:], pieces[-1][:end]
-            yield _joined([piece for piece in pieces if len(piece)] or [carried[:0]])
+            values = _joined([piece for piece in pieces if len(piece)] or [carried[:0]])
+            if len(carried) < len(values):  # else many blocks lie in one chunk
+                carried = np.array(carried)
+            del pieces  # not to be held while others read
+            yield values
+            del values
         self._leftovers.clear()
         self._leftovers[self._last] = np.array(carried)
 
@@ -133,7 +138,10 @@ class CsrStrip:
     def parts(self, bounds: Sequence[int]) -> Iterator[Parts]:
         """See `Strip.parts`."""
         places = self._indptr[np.asarray(bounds)]
-        yield from zip(self._data.between(places), self._indices.between(places), strict=True)
+        indices = self._indices.between(places)
+        for data in self._data.between(places):
+            yield data, next(indices)
+            del data
 
     def rows(self, parts: Parts, start: int, stop: int) -> Rows:
         """See `Strip.rows`; columns come sorted."""

@@ -7,11 +7,12 @@ from distributed import Client, Future
 
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.data.inputs import Inputs
-from bcnmf_dask.data.loading import order_shard
+from bcnmf_dask.data.loading import ShardOrder, order_shard
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine import tasks
 from bcnmf_dask.engine.crew import Crew
+from bcnmf_dask.engine.placement import by_owner
 from bcnmf_dask.engine.waiting import settling
 from bcnmf_dask.errors import InputError
 
@@ -64,11 +65,19 @@ class Delivery:
         dict of shard index to int
             Checksums of their rows.
         """
+        orders = {index: self._order(index, index in resident) for index in owners}
+        from_paths = {index for index, order in orders.items() if self._inputs.paths[order.shard.store] is not None}
         taking = [
-            (address, self._take(index, address, chunks.get(index, []), index in resident))
-            for index, address in owners.items()
+            (owner, self._crew.submit(tasks.read, owner, self._run, [orders[index] for index in indices]))
+            for owner, indices in by_owner(owners, sorted(from_paths)).items()
         ]
-        return dict(zip(owners, self._crew.collect(taking, "loading"), strict=True))
+        taking += [
+            (owner, self._take(orders[index], owner, chunks.get(index, [])))
+            for index, owner in owners.items()
+            if index not in from_paths
+        ]
+        found = self._crew.collect(taking, "loading")
+        return {index: checksum for seen in found for index, checksum in seen.items()}
 
     def name(self, shard: Shard) -> str:
         """What messages call the data of a shard."""
@@ -90,14 +99,16 @@ class Delivery:
     def _source(self, shard: Shard) -> Source:
         return self._inputs.stores[shard.store].source
 
-    def _take(self, index: int, address: str, chunks: list[Future[Any]], resident: bool) -> Future[Any]:
+    def _order(self, index: int, resident: bool) -> ShardOrder:
         shard = self._plan.shards[index]
-        source = self._source(shard)
-        order = order_shard(self._inputs.stores[shard.store], shard, self._dtype, resident)
+        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, resident)
+
+    def _take(self, order: ShardOrder, address: str, chunks: list[Future[Any]]) -> Future[Any]:
+        source = self._source(order.shard)
         if isinstance(source, MemorySource):
-            chunks = self._crew.attend("sending", self._send, source.read(shard.start, shard.stop), address)
-        task = tasks.adopt if chunks else tasks.read
-        return self._crew.submit(task, address, self._run, order, *chunks)
+            rows = source.read(order.shard.start, order.shard.stop)
+            chunks = self._crew.attend("sending", self._send, rows, address)
+        return self._crew.submit(tasks.adopt, address, self._run, order, *chunks)
 
     def _send(self, rows: Rows, address: str) -> list[Future[Any]]:
         return list(self._client.scatter([rows], workers=[address], hash=False))

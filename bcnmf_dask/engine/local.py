@@ -51,15 +51,17 @@ class LocalEngine:
 
     def load(self) -> Findings:
         """See `Engine.load`."""
-        for shard in self._plan.shards:
-            store = self._inputs.stores[shard.store]
-            order = order_shard(store, shard, self._dtype, shard.index in self._resident)
-            source = self._inputs.paths[shard.store]
-            with about(store.name):
-                if source is not None:
-                    self._residency.read(order, source)
-                else:
-                    self._residency.adopt(order, [store.source.read(shard.start, shard.stop)])
+        paths = self._inputs.paths
+        orders = [
+            order_shard(self._inputs.stores[shard.store], shard, self._dtype, shard.index in self._resident)
+            for shard in self._plan.shards
+        ]
+        self._residency.read([order for order in orders if paths[order.shard.store] is not None], paths)
+        for order in orders:
+            if paths[order.shard.store] is None:
+                with about(order.name):
+                    rows = self._inputs.stores[order.shard.store].source.read(order.shard.start, order.shard.stop)
+                self._residency.adopt(order, [rows])
         return self._residency.findings() or Findings.none(self._inputs.n_features)
 
     def fingerprint(self) -> str:

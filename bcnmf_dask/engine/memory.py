@@ -24,8 +24,8 @@ MOST = 0.75
 """Of the limit that may be in use in all. Binds where little is left above an idle worker."""
 INDEX_BYTES = 4
 """Of the column number of a stored value."""
-COPIES = 3
-"""Of a block that is read: as it was stored, as it is computed, and what decoding holds."""
+DECODING = 3
+"""Blocks' worth of what reading takes besides: a block as it was stored, its pieces, and chunks that are decoded."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Footprint:
     def buffers(self, threads: int) -> int:
         """Of the blocks in flight where rows are read in each visit."""
         largest = max((self.rows(shard) // shard.n_blocks for shard in self._plan.shards), default=0)
-        return COPIES * (threads + AHEAD + 1) * largest
+        return (threads + AHEAD + DECODING) * largest
 
 
 def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying: Collection[int] = ()) -> set[int]:

@@ -5,10 +5,10 @@ a copy would silently fork the state.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from bcnmf_dask.engine.visiting import visit
 from bcnmf_dask.updates.statistics import Role
 
 Piece = tuple[int, NDArray[Any]]
+Seen = Mapping[int, int]
+"""Checksums of the rows of shards, by index."""
 
 
 class Visit(NamedTuple):
@@ -71,24 +73,37 @@ class Residency:
     def __reduce__(self) -> NoReturn:
         raise TypeError("the state of a run must stay in its process")
 
-    def adopt(self, order: ShardOrder, chunks: Sequence[Any]) -> int:
+    def adopt(self, order: ShardOrder, chunks: Sequence[Any]) -> Seen:
         """Take the rows of a shard from chunks that hold it; see `read`."""
-        return self._take(lambda: from_chunks(order, chunks))
+        return self._take(self._looks, from_chunks(order, chunks))
 
-    def read(self, order: ShardOrder, source: PathSource) -> int:
-        """Take the rows of a shard from its path, and note what was seen in them; returns their checksum.
+    def read(self, orders: Sequence[ShardOrder], paths: Sequence[PathSource | None]) -> Seen:
+        """Take the rows of some shards from the paths of their stores, and note what was seen in them.
 
-        Too late if meanwhile it was asked what is here: another worker may own the shard by now.
+        Too late if meanwhile it was asked what is here: another worker may own the shards by now.
+
+        Returns
+        -------
+        mapping of shard index to int
+            Checksums of the rows.
         """
-        return self._take(lambda: from_path(order, source))
-
-    def _take(self, take: Callable[[], HeldShard]) -> int:
         looks = self._looks
-        taken = take()
+
+        def take(part: int) -> Seen:
+            """Neighbours one after the other: each strip leaves to the next what it read of its first chunk."""
+            found: dict[int, int] = {}
+            for order in orders[len(orders) * part // self._n_threads : len(orders) * (part + 1) // self._n_threads]:
+                found |= self._take(looks, from_path(order, cast(PathSource, paths[order.shard.store])))
+            return found
+
+        return {index: seen for part in self._pool.map(take, range(self._n_threads)) for index, seen in part.items()}
+
+    def _take(self, looks: int, taken: HeldShard) -> Seen:
+        index = taken.shard.index
         with self._lock:
-            if looks == self._looks and taken.shard.index not in self._shards:
-                self._shards[taken.shard.index] = taken
-        return taken.checksum
+            if looks == self._looks and index not in self._shards:
+                self._shards = dict(sorted([*self._shards.items(), (index, taken)]))
+        return {index: taken.checksum}
 
     def drop(self, indices: Iterable[int]) -> None:
         """Free shards that another worker has taken over."""

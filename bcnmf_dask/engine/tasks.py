@@ -12,6 +12,7 @@ from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Order, Recipe
 from bcnmf_dask.engine.memory import Room
+from bcnmf_dask.engine.resident import Seen
 from bcnmf_dask.engine.runs import run_here
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.updates.statistics import Role
@@ -42,16 +43,13 @@ def room(run: str) -> Room:
     return run_here(run).room
 
 
-def read(run: str, order: ShardOrder) -> int:
-    """Take a shard from its path; see `Residency.read`."""
+def read(run: str, orders: Sequence[ShardOrder]) -> Seen:
+    """Take shards from their paths; see `Residency.read`."""
     held = run_here(run)
-    source = held.sources[order.shard.store]
-    if source is None:
-        raise ValueError(f"store {order.shard.store} is not a path")
-    return held.residency.read(order, source)
+    return held.residency.read(orders, held.sources)
 
 
-def adopt(run: str, order: ShardOrder, *chunks: Any) -> int:
+def adopt(run: str, order: ShardOrder, *chunks: Any) -> Seen:
     """Take a shard from chunks that are already on this worker; see `Residency.adopt`."""
     return run_here(run).residency.adopt(order, chunks)
 

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.engine.shard_state import HeldShard
 
 Taken = tuple[HeldShard, Block]
 AHEAD = 1
-"""Blocks that are read and wait for a thread; one more may be on its way."""
+"""Blocks that are read, or have been, while each thread computes one."""
 POLL = 0.1
 
 
@@ -29,7 +29,7 @@ def visit(pool: ThreadPoolExecutor, n_threads: int, shards: Iterable[HeldShard],
     Exception
         Whatever reading or ``do`` raised first.
     """
-    supply = _Supply(list(shards))
+    supply = _Supply(list(shards), n_threads + AHEAD)
 
     def work() -> float:
         waited = 0.0
@@ -37,6 +37,8 @@ def visit(pool: ThreadPoolExecutor, n_threads: int, shards: Iterable[HeldShard],
             while (taken := supply.take()) is not None:
                 waited += taken[0]
                 do(*taken[1])
+                supply.done(taken[1][0])
+                del taken  # the block, before the next is waited for
         except BaseException:
             supply.stop()
             raise
@@ -52,10 +54,11 @@ def visit(pool: ThreadPoolExecutor, n_threads: int, shards: Iterable[HeldShard],
 class _Supply:
     """Blocks for threads that take them: streamed ones as they are read, resident ones while none is ready."""
 
-    def __init__(self, shards: list[HeldShard]) -> None:
+    def __init__(self, shards: list[HeldShard], most: int) -> None:
         self._resident: Iterator[Taken] = ((one, block) for one in shards if not one.streamed for block in one.blocks)
         self._streamed = [shard for shard in shards if shard.streamed]
-        self._ready: Queue[Taken] = Queue(AHEAD)
+        self._ready: Queue[Taken] = Queue()
+        self._slots = threading.Semaphore(most)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._error: BaseException | None = None
@@ -75,7 +78,8 @@ class _Supply:
         while not self._over.is_set():
             reading = self._reader.is_alive()  # before the look: what it put last must not be missed
             with suppress(Empty):
-                return time.perf_counter() - started, self._ready.get(timeout=POLL if reading else 0)
+                taken = self._ready.get(timeout=POLL if reading else 0)
+                return time.perf_counter() - started, taken
             if not reading:
                 break
         if self._error is not None:
@@ -88,20 +92,21 @@ class _Supply:
         if self._streamed:
             self._reader.join()
 
+    def done(self, shard: HeldShard) -> None:
+        """A block of this shard was computed: another may be read."""
+        if shard.streamed:
+            self._slots.release()
+
     def _read(self) -> None:
+        blocks = ((shard, block) for shard in self._streamed for block in shard.blocks)
         try:
-            for shard in self._streamed:
-                for block in shard.blocks:
-                    self._hand_over((shard, block))
-                    if self._over.is_set():
-                        return
+            while self._may_read() and (taken := next(blocks, None)) is not None:
+                self._ready.put(taken)
         except BaseException as error:
             self._error = error
 
-    def _hand_over(self, taken: Taken) -> None:
-        while not self._over.is_set():
-            try:
-                self._ready.put(taken, timeout=POLL)
-            except Full:
-                continue
-            return
+    def _may_read(self) -> bool:
+        while not self._slots.acquire(timeout=POLL):
+            if self._over.is_set():
+                return False
+        return not self._over.is_set()

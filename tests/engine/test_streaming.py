@@ -89,7 +89,7 @@ def test_the_history_says_how_long_rows_were_waited_for(tmp_path):
     given = KINDS["zarr"](tmp_path)
     with dask.config.set(LITTLE):
         history = BCNMF(3, max_iter=3, tol=0).fit(given[0], background=given[1], client=False).history_
-    assert (history.read_seconds > 0).all()
+    assert (history.read_seconds > history.compute_seconds / 20).all()
     assert (history.read_seconds <= history.compute_seconds).all()
 
 
