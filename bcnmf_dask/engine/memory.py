@@ -22,6 +22,8 @@ SHARE = 0.55
 """Of the limit of a process that a run plans to take: Dask pauses a worker at 80 %, and rows are not all it holds."""
 MOST = 0.75
 """Of the limit that may be in use in all. Binds where little is left above an idle worker."""
+AT_WORK = 64e6
+"""Bytes that libraries take once they work, beyond those of a process that has only imported them (about 60 MB)."""
 INDEX_BYTES = 4
 """Of the column number of a stored value."""
 DECODING = 3
@@ -47,7 +49,7 @@ class Room:
 
 def room_within(limit: float, threads: int) -> Room:
     """The room of a process that may take ``limit`` bytes in all; this one if it is running, else an idle one."""
-    left = max(0.0, MOST * limit - psutil.Process().memory_info().rss)
+    left = max(0.0, MOST * limit - psutil.Process().memory_info().rss - AT_WORK)
     return Room(min(SHARE * limit, left), left, threads)
 
 
