@@ -29,6 +29,7 @@ FLOORS = {
             ("fitting",),
             ("studies",),
             ("benchmarking",),
+            ("planning",),
             ("estimator", "fitted", "cli", "plots", "report", "demo", "__init__", "__main__"),
         ]
     )

@@ -1,22 +1,21 @@
 """``bcnmf-dask fit``: one fit, from files to a saved result."""
 
-from dataclasses import dataclass
-from typing import Any
-
-import typer
+import dask
 from rich.console import Console
 
 from bcnmf_dask.cli import options
 from bcnmf_dask.cli.account import log_times, show_run
+from bcnmf_dask.cli.given import Data, Given, data_of
 from bcnmf_dask.cli.options import DEFAULTS
-from bcnmf_dask.cli.plan import plan_lines
+from bcnmf_dask.cli.plan import corrections, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.cli.recovery import recovery, resumable
 from bcnmf_dask.cli.running import client_of, where
 from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
-from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.data.split import split
+from bcnmf_dask.data.inputs import Inputs, read_inputs
+from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.estimator import BCNMF
+from bcnmf_dask.planning import FitPlan, plan_fit
 
 HELP = """\
 Fits components that explain a target and not a background, and saves them.
@@ -51,15 +50,6 @@ collapsed or did not converge is saved, says so, and counts as done (exit code 0
 """
 
 
-@dataclass(frozen=True)
-class _Data:
-    """What a fit reads, as `BCNMF.fit` takes it."""
-
-    target: Any
-    background: Any
-    choices: dict[str, Any]
-
-
 def fit(
     first: options.First,
     second: options.Second = None,
@@ -84,6 +74,7 @@ def fit(
     scheduler: options.Scheduler = None,
     scheduler_file: options.SchedulerFile = None,
     local: options.Local = False,
+    memory_limit: options.MemoryLimit = None,
     checkpoint: options.Checkpoint = None,
     checkpoint_every: options.CheckpointEvery = None,
     resume: options.Resume = False,
@@ -93,7 +84,8 @@ def fit(
     """Fit, save, and show the summary; see ``HELP``."""
     client = client_of(scheduler, scheduler_file, local)
     checkpoints = recovery(checkpoint, checkpoint_every, resume)
-    _check_form(second, key, target, background, alpha)
+    given = Given(first, second, key, target, background, layer, mask_var, features)
+    given.check(needs_background=alpha > 0)
     model = BCNMF(
         n_components,
         alpha,
@@ -106,21 +98,19 @@ def fit(
         dtype=dtype,
         random_state=random_state,
     )
-    with in_words(verbose) as console, resumable(checkpoint, resume):
-        if key is None:
-            data = _Data(first, second, {"layer": layer, "mask_var": mask_var, "features": features})
-        else:
-            rows, others = split(first, key, target, background or target, layer, mask_var)
-            data = _Data(rows, others if background else None, {"features": features})
-        if not quiet:
-            _show_plan(console, data, dtype, client)
+    limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
+    with in_words(verbose) as console, resumable(checkpoint, resume), limit:
+        data = data_of(given)
+        inputs, plan = _plan(data, model, client)
+        for label, text in () if quiet else plan_lines(inputs, plan, dtype, where(client), max_iter):
+            say(console, f"{label:<10}", text)
         with progress(console, max_iter, quiet, describe) as callbacks:
             model.fit(
                 data.target,
                 background=data.background,
                 client=client,
                 out=out,
-                callbacks=[*callbacks, log_times],
+                callbacks=[*callbacks, log_times, *corrections(console, plan, max_iter, quiet)],
                 **data.choices,
                 **checkpoints,
             )
@@ -128,32 +118,10 @@ def fit(
         _show_result(console, model, out)
 
 
-def _check_form(
-    second: str | None, key: str | None, target: list[str] | None, background: list[str] | None, alpha: float
-) -> None:
-    """Two files, or one store with its labels; never half of both."""
-    if key is None and (target or background):
-        raise typer.BadParameter(
-            "needs --key, the column of obs that holds these labels.", param_hint="--target, --background"
-        )
-    if key is not None and second is not None:
-        raise typer.BadParameter(
-            f"got a second file, {second!r}, but with --key both sides come from one STORE.", param_hint="BACKGROUND"
-        )
-    if key is not None and not target:
-        raise typer.BadParameter("needs --target LABEL, a label of the target rows in that column.", param_hint="--key")
-    if alpha > 0 and not (second or background):
-        raise typer.BadParameter(
-            "no background was given to contrast with. Give BACKGROUND (or, with --key, --background LABEL), "
-            "or --alpha 0 for plain NMF.",
-            param_hint="BACKGROUND",
-        )
-
-
-def _show_plan(console: Console, data: _Data, dtype: str, client: str | bool) -> None:
+def _plan(data: Data, model: BCNMF, client: str | bool) -> tuple[Inputs, FitPlan]:
     inputs = read_inputs(data.target, data.background, **data.choices)
-    for label, text in plan_lines(inputs, dtype, where(client)):
-        say(console, f"{label:<10}", text)
+    rooms = rooms_of(client)
+    return inputs, plan_fit(inputs, model.dtype, model.n_components, model.loss, rooms, here=client is False)
 
 
 def _show_result(console: Console, model: BCNMF, out: str) -> None:

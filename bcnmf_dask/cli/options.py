@@ -190,6 +190,15 @@ SchedulerFile = Annotated[
 Local = Annotated[
     bool, typer.Option("--local", help="A cluster of worker processes on this machine.", rich_help_panel=RUNNING)
 ]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory of each process, like '8 GB'; rows that do not fit are read in each sweep. Default: the limit of "
+        "each worker, or what this machine has free.",
+        rich_help_panel=RUNNING,
+    ),
+]
 Checkpoint = Annotated[
     str | None,
     typer.Option(

@@ -1,49 +1,190 @@
-"""What a fit is about to do, in lines for people."""
+"""``bcnmf-dask plan``, and what a fit is about to do, in lines for people."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from statistics import median
+from typing import Annotated
 
-import numpy as np
+import dask
+import typer
+from dask.utils import parse_bytes
+from rich.console import Console
 
-from bcnmf_dask.data.inputs import Inputs, Store
-from bcnmf_dask.data.shards import ShardPlan, plan_shards
+from bcnmf_dask.cli import options
+from bcnmf_dask.cli.given import Given, data_of
+from bcnmf_dask.cli.options import DEFAULTS
+from bcnmf_dask.cli.running import client_of, where
+from bcnmf_dask.cli.talking import in_words, say
+from bcnmf_dask.data.inputs import Inputs, Store, read_inputs
+from bcnmf_dask.data.shards import ShardPlan
+from bcnmf_dask.engine.memory import Room, room_within
+from bcnmf_dask.engine.rooms import rooms_of
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.fitting.loop import Callback
+from bcnmf_dask.fitting.stopping import SweepRecord
+from bcnmf_dask.planning import FitPlan, plan_fit
 
 Lines = Iterator[tuple[str, str]]
-INDEX_BYTES = 4
-"""Of the column number of each stored value of a CSR matrix."""
+
+HELP = """\
+Says what a fit would take, before it runs: shards, memory of each worker, which rows stay in memory and which are read
+in each sweep, and time. A fit that cannot fit is refused, with what is missing.
+
+By default it plans for where the same options would run the fit. --workers, --threads and --memory plan for a cluster
+that you do not have yet.
+
+[bold]Examples[/bold]
+
+  [dim]On this machine:[/dim]
+    bcnmf-dask plan stim.h5ad ctrl.h5ad --layer counts
+
+  [dim]On 16 workers of 8 threads and 64 GB each:[/dim]
+    bcnmf-dask plan atlas.zarr --key condition --target stim \\
+        --background ctrl --workers 16 --threads 8 --memory "64 GB"
+"""
+
+FIRST_SWEEPS = 5
+"""After which the prediction is replaced by what was measured; the first of all compiles kernels."""
+IMAGINED = "A cluster that is not there yet"
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Worker processes of the cluster.", rich_help_panel=IMAGINED, show_default=False),
+]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of each of them.", rich_help_panel=IMAGINED)]
+Memory = Annotated[
+    str, typer.Option(metavar="SIZE", help="Memory of each of them, like '64 GB'.", rich_help_panel=IMAGINED)
+]
 
 
-def plan_lines(inputs: Inputs, dtype: str, where: str) -> Lines:
-    """Labels and texts: the rows of each role, features, stored values, shards, memory, and where it runs.
+def plan(
+    first: options.First,
+    second: options.Second = None,
+    *,
+    key: options.Key = None,
+    target: options.TargetLabels = None,
+    background: options.BackgroundLabels = None,
+    layer: options.Layer = None,
+    mask_var: options.MaskVar = None,
+    features: options.Features = "strict",
+    n_components: options.NComponents = DEFAULTS["n_components"],
+    loss: options.Loss = DEFAULTS["loss"],
+    dtype: options.Dtype = DEFAULTS["dtype"],
+    max_iter: options.MaxIter = DEFAULTS["max_iter"],
+    scheduler: options.Scheduler = None,
+    scheduler_file: options.SchedulerFile = None,
+    local: options.Local = False,
+    workers: Workers = None,
+    threads: Threads = 1,
+    memory: Memory = "8 GB",
+    memory_limit: options.MemoryLimit = None,
+    verbose: options.Verbose = False,
+) -> None:
+    """Say what a fit would take; see ``HELP``."""
+    client = client_of(scheduler, scheduler_file, local)
+    given = Given(first, second, key, target, background, layer, mask_var, features)
+    given.check(needs_background=False)
+    limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
+    with in_words(verbose) as console, limit:
+        data = data_of(given)
+        inputs = read_inputs(data.target, data.background, **data.choices)
+        if workers is None:
+            rooms, place = rooms_of(client), where(client)
+        else:
+            rooms, place = [_room(memory, threads)] * workers, f"on {workers} workers of {threads} threads and {memory}"
+        planned = plan_fit(inputs, dtype, n_components, loss, rooms, here=client is False and workers is None)
+        for label, text in plan_lines(inputs, planned, dtype, place, max_iter):
+            say(console, f"{label:<10}", text)
+        if planned.missing_bytes:
+            raise InputError("memory: this fit does not fit; the plan above says what is missing.")
+
+
+def _room(memory: str, threads: int) -> Room:
+    try:
+        return room_within(parse_bytes(memory), threads)
+    except ValueError as error:
+        raise typer.BadParameter(f"got {memory!r}. Give a size, like '64 GB'.", param_hint="--memory") from error
+
+
+def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, max_iter: int) -> Lines:
+    """Labels and texts: rows of each role, features, stored values, memory, shards, where it runs, and time.
 
     Parameters
     ----------
     inputs : Inputs
+    plan : FitPlan
     dtype : {"float32", "float64"}
         Of the fit.
-    where : str
+    place : str
         Where it runs, in words.
+    max_iter : int
+        Sweeps at most.
     """
-    plan = plan_shards(inputs)
     for role, count in inputs.n_rows.items():
         yield role, f"{count:,} rows from {_origin(inputs, role)}"
     yield "features", f"{inputs.n_features:,}{_chosen(inputs)}"
-    yield "values", _values(inputs, plan)
-    yield "memory", f"{_bound(inputs)} {_size(row_bytes(inputs, plan, dtype))} for the rows as {dtype}"
-    yield "shards", f"{len(plan.shards):,}, computed in {plan.n_blocks:,} blocks of rows"
-    yield "runs", where
+    yield "values", _values(inputs, plan.shards)
+    yield "rows", f"{_bound(inputs)} {size(plan.row_bytes)} as {dtype}, {_staying(plan)}"
+    yield "shards", f"{len(plan.shards.shards):,}, computed in {plan.shards.n_blocks:,} blocks of rows"
+    yield "runs", place
+    if plan.worker_bytes:
+        yield "memory", _memory(plan)
+    yield "time", _time(plan, max_iter)
 
 
-def row_bytes(inputs: Inputs, plan: ShardPlan, dtype: str) -> int:
-    """Bytes of all rows of the plan in memory; for CSR with chosen features, an upper bound."""
-    width = np.dtype(dtype).itemsize
-    total = 0
-    for shard in plan.shards:
-        rows = shard.stop - shard.start
-        if inputs.stores[shard.store].source.sparse:
-            total += shard.stored_values * (width + INDEX_BYTES) + (rows + 1) * INDEX_BYTES
-        else:
-            total += rows * inputs.n_features * width
-    return total
+def _staying(plan: FitPlan) -> str:
+    if not plan.streamed_bytes:
+        return "all stay in memory"
+    return f"of which {size(plan.streamed_bytes)} do not fit in memory and are read in each sweep"
+
+
+def _memory(plan: FitPlan) -> str:
+    added = f"{size(plan.worker_bytes)} at most that a fit adds to a worker"
+    if not plan.missing_bytes:
+        return added
+    return (
+        f"{added}, {size(plan.missing_bytes)} more than it can give: expect it to be stopped. Give more workers, or "
+        "workers with more memory"
+    )
+
+
+def _time(plan: FitPlan, max_iter: int) -> str:
+    if plan.prediction is None:
+        return "known after the first sweeps: this package was not measured for such a fit"
+    seconds = plan.prediction.seconds_per_sweep
+    return (
+        f"about {seconds:.2g} s per sweep, {lasting(seconds * max_iter)} for {max_iter} sweeps: a prediction from "
+        f"measurements on {plan.machine.name} (may be off by {plan.prediction.relative_error:.0%} and more), corrected "
+        "after the first sweeps"
+    )
+
+
+def corrections(console: Console, plan: FitPlan, max_iter: int, quiet: bool) -> list[Callback]:
+    """A callback that says, after the first sweeps, how long the fit will really take."""
+    seconds: list[float] = []
+
+    def correct(record: SweepRecord) -> None:
+        seconds.append(record.seconds)
+        if len(seconds) == FIRST_SWEEPS and max_iter > FIRST_SWEEPS:
+            now = median(seconds)
+            before = "" if plan.prediction is None else f" (predicted {plan.prediction.seconds_per_sweep:.2g})"
+            left = lasting(now * (max_iter - record.iteration))
+            say(console, "time      ", f"{now:.2g} s per sweep as measured{before}: {left} more at most")
+
+    return [] if quiet else [correct]
+
+
+def lasting(seconds: float) -> str:
+    """A time in words."""
+    return str(timedelta(seconds=round(seconds))) if seconds >= 60 else f"{seconds:.2g} s"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in words."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
 
 
 def _origin(inputs: Inputs, role: str) -> str:
@@ -68,11 +209,3 @@ def _bound(inputs: Inputs) -> str:
 
 def _cut_sparse(store: Store) -> bool:
     return store.source.sparse and store.columns is not None
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"

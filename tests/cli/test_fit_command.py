@@ -9,9 +9,6 @@ import scipy.sparse as sp
 import xarray as xr
 
 from bcnmf_dask import BCNMF, split
-from bcnmf_dask.cli.plan import plan_lines, row_bytes
-from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.data.shards import plan_shards
 
 SMALL = ("--n-components", 3, "--max-iter", 15, "--tol", 0)
 
@@ -65,7 +62,7 @@ def test_one_store_with_labels_and_chosen_features(run, store, cells, tmp_path):
     done = run("fit", store, *labels, "--mask-var", "variable", "--out", "fit.zarr", *SMALL)
     assert done.exit_code == 0, done.output
     assert "features   8 of 12" in done.stderr
-    assert "memory     at most" in done.stderr
+    assert "rows       at most" in done.stderr
     target, background = split(cells, "condition", "stim", "ctrl", mask_var="variable")
     same(tmp_path / "fit.zarr", target, background)
 
@@ -170,22 +167,6 @@ def test_bad_data_is_refused_in_words_and_nothing_is_left(run, tmp_path):
     assert done.exit_code == 1
     assert "error: target: 100 values are negative" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy"]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_bytes_of_the_plan_are_those_of_the_rows(cells, dtype):
-    dense = read_inputs(cells.X[:30].toarray(), None)
-    assert row_bytes(dense, plan_shards(dense), dtype) == cells.X[:30].toarray().astype(dtype).nbytes
-    sparse = read_inputs(cells.X[:30], None)
-    rows = cells.X[:30].astype(dtype)
-    assert row_bytes(sparse, plan_shards(sparse), dtype) == rows.data.nbytes + rows.indices.nbytes + rows.indptr.nbytes
-
-
-def test_a_plan_of_data_in_memory(cells):
-    lines = dict(plan_lines(read_inputs(cells.X[:30], cells.X[30:].toarray()), "float32", "here"))
-    assert lines["target"] == "30 rows from memory"
-    assert lines["values"].endswith("dense and sparse (CSR)")
-    assert lines["runs"] == "here"
 
 
 @pytest.mark.slow

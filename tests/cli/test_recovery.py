@@ -171,7 +171,7 @@ def test_an_output_that_exists_is_refused_before_a_fit_is_resumed(run, h5ad_pair
     done = run(*fit, "--resume")
     assert done.exit_code == 1
     assert "error: --out: 'fit.zarr' already exists" in done.stderr
-    assert "sweep" not in done.stderr
+    assert "divergence" not in done.stderr
 
 
 @pytest.mark.parametrize(

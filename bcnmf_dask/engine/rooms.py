@@ -1,0 +1,35 @@
+"""The memory of the workers that a fit would run on, before it does."""
+
+from distributed.system import MEMORY_LIMIT
+
+from bcnmf_dask.engine.clients import connect
+from bcnmf_dask.engine.memory import Room, configured_limit, room_here, room_within
+from bcnmf_dask.engine.threads import usable_cores
+
+
+def rooms_of(client: str | bool) -> list[Room]:
+    """One room per worker; none if the scheduler has no worker yet.
+
+    Parameters
+    ----------
+    client : str or False
+        False for this process, ``"local"``, or where a scheduler is; see `open_engine`.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler does not answer.
+    """
+    if client is False:
+        return [room_here(usable_cores())]
+    if client == "local":
+        limit = configured_limit() or MEMORY_LIMIT / usable_cores()
+        return [room_within(limit, 1)] * usable_cores()
+    with connect(str(client)) as connected:
+        workers = connected.scheduler_info(n_workers=-1)["workers"].values()
+        return [_room(worker["memory_limit"], worker["nthreads"]) for worker in workers]
+
+
+def _room(limit: float | None, threads: int) -> Room:
+    limit = configured_limit() or limit
+    return room_within(limit, threads) if limit else room_here(threads)

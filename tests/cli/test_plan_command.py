@@ -1,0 +1,108 @@
+"""``bcnmf-dask plan``, and what a fit says of itself before and while it runs."""
+
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from bcnmf_dask.benchmarking.model import Machine
+from bcnmf_dask.cli.plan import lasting, plan_lines, size
+from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.engine.memory import Room
+from bcnmf_dask.planning import plan_fit
+
+SMALL = ("--n-components", 3, "--max-iter", 8, "--tol", 0)
+AMPLE = Room(1e12, 1e12, 1)
+
+
+def planned(inputs, rooms=(AMPLE,), dtype="float32", loss="frobenius", here=False):
+    return plan_fit(inputs, dtype, 3, loss, rooms, here=here)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bytes_of_the_plan_are_those_of_the_rows(cells, dtype):
+    dense = cells.X[:30].toarray()
+    assert planned(read_inputs(dense, None), dtype=dtype).row_bytes == dense.astype(dtype).nbytes
+    rows = cells.X[:30].astype(dtype)
+    parts = rows.data.nbytes + rows.indices.nbytes + rows.indptr.nbytes
+    assert planned(read_inputs(cells.X[:30], None), dtype=dtype).row_bytes == parts
+
+
+def test_rows_that_this_process_holds_already_are_not_counted_twice(cells):
+    rows = cells.X[:30].astype(np.float32)
+    there, here = (planned(read_inputs(rows, None), here=here).worker_bytes for here in (False, True))
+    assert there - here == rows.data.nbytes + rows.indices.nbytes + rows.indptr.nbytes
+
+
+def test_more_workers_need_less_memory_each_and_less_time(tmp_path):
+    np.save(tmp_path / "rows.npy", np.ones((20_000, 50), np.float32))
+    inputs = read_inputs(tmp_path / "rows.npy", None)
+    one, four = planned(inputs), planned(inputs, [AMPLE] * 4)
+    assert 0.2 < four.worker_bytes / one.worker_bytes < 0.5
+    assert four.prediction.parts["values"] == pytest.approx(one.prediction.parts["values"] / 4)
+    assert (one.streamed_bytes, four.streamed_bytes) == (0, 0)
+
+
+def test_what_does_not_stay_is_read_in_each_sweep_and_takes_a_time_that_is_not_known(tmp_path, monkeypatch):
+    np.save(tmp_path / "rows.npy", np.ones((20_000, 50), np.float32))
+    inputs = read_inputs(tmp_path / "rows.npy", None)
+    machine = Machine("here", "today", {}, {}, 0.0, "never")
+    monkeypatch.setattr("bcnmf_dask.planning.reference_machine", lambda: machine)
+    plan = planned(inputs, [Room(2e6, 2e6, 1)])
+    assert 0 < plan.streamed_bytes <= plan.row_bytes
+    assert plan.prediction is None
+    lines = dict(plan_lines(inputs, plan, "float32", "there", 100))
+    assert "do not fit in memory and are read in each sweep" in lines["rows"]
+    assert lines["time"] == "known after the first sweeps: this package was not measured for such a fit"
+
+
+def test_a_plan_of_data_in_memory(cells):
+    inputs = read_inputs(cells.X[:30], cells.X[30:].toarray())
+    lines = dict(plan_lines(inputs, planned(inputs), "float32", "here", 10))
+    assert lines["target"] == "30 rows from memory"
+    assert lines["values"].endswith("dense and sparse (CSR)")
+    assert lines["runs"] == "here"
+    assert lines["rows"].endswith("all stay in memory")
+    assert re.search(r"s per sweep, .* for 10 sweeps: a prediction", lines["time"])
+
+
+def test_the_command_plans_for_this_machine(run, h5ad_pair):
+    done = run("plan", *h5ad_pair)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"target +30 rows", done.stderr)
+    assert re.search(r"runs +in this process", done.stderr)
+
+
+def test_the_command_plans_for_a_cluster_that_is_not_there(run, h5ad_pair):
+    done = run("plan", *h5ad_pair, "--workers", 16, "--threads", 4, "--memory", "64 GB")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"runs +on 16 workers of 4 threads and 64 GB", done.stderr)
+
+
+def test_a_fit_that_cannot_fit_is_refused_with_what_is_missing(run, h5ad_pair):
+    done = run("plan", *h5ad_pair, "--workers", 2, "--memory", "10 MB")
+    assert done.exit_code == 1
+    assert re.search(r"more than it can give", done.stderr)
+    assert "error: memory: this fit does not fit" in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [("--memory", "much"), ("--workers", 0)])
+def test_sizes_that_are_none_are_refused(run, h5ad_pair, wrong):
+    done = run("plan", *h5ad_pair, "--workers", 2, *wrong)
+    assert done.exit_code == 2
+    assert wrong[0] in done.stderr
+
+
+def test_a_fit_within_a_limit_streams_and_says_so(run, tmp_path):
+    rows = sp.random_array((3000, 200), density=0.2, rng=np.random.default_rng(0), format="csr").toarray()
+    np.save(tmp_path / "a.npy", rows.astype(np.float32))
+    done = run("fit", "a.npy", "--alpha", 0, "--loss", "frobenius", "--out", "f.zarr", "--memory-limit", "1 MB", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert "do not fit in memory and are read in each sweep" in done.stderr
+    assert re.search(r"time +\S+ s per sweep as measured.* more at most", done.stderr)
+
+
+def test_words_of_sizes_and_times():
+    assert [size(n) for n in (12, 4.2e6, 3e13)] == ["12.0 B", "4.2 MB", "30.0 TB"]
+    assert [lasting(s) for s in (0.5, 61, 90_000)] == ["0.5 s", "0:01:01", "1 day, 1:00:00"]
