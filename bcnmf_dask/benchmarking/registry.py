@@ -9,9 +9,10 @@ from bcnmf_dask.benchmarking.orchestration import ORCHESTRATION_ONLY
 from bcnmf_dask.benchmarking.overhead import OVERHEAD
 from bcnmf_dask.benchmarking.runs import Run, read_all
 from bcnmf_dask.benchmarking.scaling import COMPUTE, STRONG, WEAK
+from bcnmf_dask.benchmarking.streaming import STREAMING
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    one.name: one for one in (OVERHEAD, CHECKPOINT, COMPUTE, STRONG, WEAK, ORCHESTRATION_ONLY)
+    one.name: one for one in (OVERHEAD, CHECKPOINT, COMPUTE, STRONG, WEAK, STREAMING, ORCHESTRATION_ONLY)
 }
 
 

@@ -15,6 +15,8 @@ from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import local
 from bcnmf_dask.engine.memory import Footprint, Room, resident
+from bcnmf_dask.engine.rooms import rooms_of
+from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.settings import Settings
@@ -191,3 +193,15 @@ def test_a_lost_shard_that_has_changed_is_refused(tmp_path, start_client):
 
     with pytest.raises(InputError, match=r"target: '.*x\.zarr': rows \d+ to \d+ have changed since the fit began"):
         fit(given, client, callbacks=[at_sweep(3, lose)])
+
+
+def test_the_rooms_of_workers_are_known_before_a_fit(start_client, monkeypatch):
+    address = start_client(3).scheduler.address
+    rooms = rooms_of(address)
+    assert [room.threads for room in rooms] == [1, 1, 1]
+    assert all(0 < room.planned <= room.most for room in rooms)
+    with dask.config.set({"bcnmf-dask.memory-limit": "2 GB"}):
+        assert {room.planned for room in rooms_of(address)} == {0.55 * 2e9}
+    assert len(rooms_of("local")) == usable_cores()
+    (here,) = rooms_of(False)
+    assert here.threads == usable_cores()
