@@ -1,6 +1,7 @@
 """The code blocks of the README run as they stand."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,19 +57,19 @@ def test_the_shell_blocks_come_first_one_command_per_line():
 COMMANDS = re.findall(r"```console\nbcnmf-dask (.*?)\n```", README)
 
 
-WRITTEN = {"fit": ("fit.zarr", ["--max-iter", "5"]), "ingest": ("atlas.zarr", [])}
+WRITTEN = {"fit": ("fit.zarr", ["--max-iter", "5"]), "ingest": ("atlas.zarr", []), "plan": (".", [])}
 """What each subcommand leaves behind, and what makes it quick."""
 
 
 def test_there_are_command_lines():
-    assert [command.split()[0] for command in COMMANDS] == ["fit", "ingest", "fit"]
+    assert [command.split()[0] for command in COMMANDS] == ["fit", "ingest", "plan", "fit"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_lines(command, atlas):
     out, quick = WRITTEN[command.split()[0]]
     ended = subprocess.run(
-        [sys.executable, "-m", "bcnmf_dask", *command.split(), *quick],
+        [sys.executable, "-m", "bcnmf_dask", *shlex.split(command), *quick],
         cwd=atlas,
         capture_output=True,
         text=True,
