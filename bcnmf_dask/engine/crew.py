@@ -162,8 +162,9 @@ class Crew:
             self._client.cancel(list(self._guards.values()), force=True)
         except (Loss, OSError, BCNMFError):  # workers that cannot be reached free the run as their guards are forgotten
             logger.info("Some workers of the run could not be reached to free it.")
-        finally:  # after Ctrl-C, the traceback that Python keeps would keep the guards
+        finally:  # what is held of them would keep an adaptive cluster from shrinking until Python collects it
             self._guards.clear()
+            self._kept = []
 
     def attend(self, doing: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """What a call of the client gives that moves data from or to workers.

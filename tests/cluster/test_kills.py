@@ -105,7 +105,7 @@ def test_between_a_finished_task_and_its_result(workers, stage, monkeypatch, sma
     monkeypatch.setattr(cluster, "SMALL", small)
     client = workers(3)
     kill = Signals(client)
-    stage.on(Crew, "_gather", 12, kill)
+    stage.on(Crew, "_gather", 16, kill)  # well after those of the loading
     fitted = fit(client)
     assert stage.hits == ["_gather"]
     assert_repaired(fitted, kill)
