@@ -121,7 +121,10 @@ def _sizes(n_rows: int, n_values: int) -> _Sizes:
     shard_values = int(np.clip(n_values // SHARDS_WANTED, smallest_shard, LARGEST_SHARD))
     values_per_row = max(n_values / n_rows, 1.0)
     block_rows = _power_of_two_below(block_values / values_per_row)
-    quantum = max(block_rows, _power_of_two_below(shard_values / values_per_row / 4))
+    # Usages are written in chunks of so many rows: not smaller than need be, as each is a file.
+    quantum = max(
+        block_rows * min(shard_values // block_values, 2), _power_of_two_below(shard_values / values_per_row / 4)
+    )
     return _Sizes(block_rows, quantum, shard_values)
 
 
