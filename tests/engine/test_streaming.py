@@ -55,13 +55,13 @@ def test_rows_whose_columns_are_not_sorted_stream(tmp_path):
     for first, last in pairwise(rows.indptr):
         rows.indices[first:last] = rows.indices[first:last][::-1].copy()
     rows.has_sorted_indices = False
-    anndata.AnnData(rows).write_h5ad(tmp_path / "x.h5ad", compression="gzip")
-        tmp_path / "x.h5ad", compression="gzip"
-    )
-    reference = BCNMF(3, 0.0, max_iter=3, tol=0, loss="frobenius").fit(tmp_path / "x.h5ad", client=False)
+    path = tmp_path / "x.h5ad"
+    anndata.AnnData(rows).write_h5ad(path, compression="gzip")
+    model = BCNMF(3, 0.0, max_iter=3, tol=0, loss="frobenius")
+    reference = np.asarray(model.fit(path, client=False).components_)
     with dask.config.set(LITTLE):
-        streamed = BCNMF(3, 0.0, max_iter=3, tol=0, loss="frobenius").fit(tmp_path / "x.h5ad", client=False)
-    assert (np.asarray(streamed.components_) == np.asarray(reference.components_)).all()
+        streamed = np.asarray(model.fit(path, client=False).components_)
+    assert (streamed == reference).all()
 
 
 def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
