@@ -1,6 +1,7 @@
 """Rows that are read in every visit: the same bits, each stored chunk once, and never a wrong number."""
 
 import threading
+import time
 from collections import Counter
 from itertools import pairwise
 
@@ -69,14 +70,17 @@ def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", np.ones((4000, 50), np.float32))
     inputs = read_inputs(tmp_path / "x.npy", None)
     plan = plan_shards(inputs)
-    taken, failed = [], threading.Event()
+    taken, both, failed = [], threading.Barrier(2, timeout=10), threading.Event()
 
     def take(order, source):
         taken.append(order.shard.index)
+        if len(taken) <= 2:
+            both.wait()
         if order.shard.index == 0:
             failed.set()
             raise InputError("damaged")
         failed.wait(10)
+        time.sleep(0.05)  # for the error to be noted
         return from_path(order, source)
 
     monkeypatch.setattr("bcnmf_dask.engine.resident.from_path", take)
