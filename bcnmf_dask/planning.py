@@ -21,7 +21,8 @@ class FitPlan:
     row_bytes : int
         Of all rows in memory; for CSR with chosen features, an upper bound.
     worker_bytes : int
-        That a fit adds to the worker which takes most: rows that stay, usages, statistics, blocks being read.
+        That a fit adds to the worker which takes most: rows that stay, usages, statistics, blocks being read. 0 where
+        there is no worker yet.
     missing_bytes : int
         By which that is more than the worker can give; 0 where it fits.
     streamed_bytes : int
@@ -53,7 +54,7 @@ def plan_fit(
     n_components : int
     loss : str
     rooms : sequence of Room
-        One per worker.
+        One per worker. None if there is no worker yet: what depends on them is then left open.
     here : bool
         Whether it would run in this process, which holds rows in memory already.
 
@@ -64,6 +65,10 @@ def plan_fit(
     """
     shards = plan_shards(inputs)
     footprint = Footprint(inputs, shards, dtype, [n_components], held_here(inputs, dtype) if here else ())
+    rows = sum(footprint.rows(shard) for shard in shards.shards)
+    machine = reference_machine()
+    if not rooms:
+        return FitPlan(shards, rows, 0, 0, 0, None, machine)
     owned = by_owner(assign(shards.shards, [str(number) for number in range(len(rooms))], {}, {}))
     most, missing, streamed = 0, 0, 0
     for number, room in enumerate(rooms):
@@ -75,7 +80,6 @@ def plan_fit(
         added += sum(footprint.rows(shard) for shard in held if shard.index in stay)
         added += footprint.buffers(room.threads) if read else 0
         most, missing = max(most, added), max(missing, added - int(min(room.most, added)))
-    machine = reference_machine()
     workload = Workload(
         stored_values=shards.stored_values,
         n_rows=sum(inputs.n_rows.values()),
@@ -85,7 +89,6 @@ def plan_fit(
         sparse=any(store.source.sparse for store in inputs.stores),
         streamed_bytes=streamed,
     )
-    rows = sum(footprint.rows(shard) for shard in shards.shards)
     return FitPlan(shards, rows, most, missing, streamed, _prediction(workload, rooms, machine), machine)
 
 

@@ -132,6 +132,8 @@ def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, max_iter: 
 
 
 def _staying(plan: FitPlan) -> str:
+    if not plan.worker_bytes:
+        return "and whether they stay in memory is known once there are workers"
     if not plan.streamed_bytes:
         return "all stay in memory"
     return f"of which {size(plan.streamed_bytes)} do not fit in memory and are read in each sweep"
@@ -148,6 +150,8 @@ def _memory(plan: FitPlan) -> str:
 
 
 def _time(plan: FitPlan, max_iter: int) -> str:
+    if not plan.worker_bytes:
+        return "known after the first sweeps: the cluster has no worker yet"
     if plan.prediction is None:
         return "known after the first sweeps: this package was not measured for such a fit"
     seconds = plan.prediction.seconds_per_sweep

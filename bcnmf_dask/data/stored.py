@@ -90,7 +90,10 @@ class PathSource(ABC):
         return self._rows()
 
     def close(self) -> None:
-        """Let the handle go, so that the next one is fresh."""
+        """Let the handle go, and share it no more, so that the next one is fresh whoever else still holds this one."""
+        with _shared_lock:
+            for key in [key for key, rows in _shared.items() if rows is self._held]:
+                del _shared[key]
         self._held = None
 
     def __repr__(self) -> str:
@@ -101,7 +104,8 @@ class PathSource(ABC):
         return self.__dict__ | {"_held": None}
 
     def _rows(self) -> StoredRows:
-        if self._held is None:
+        rows = self._held  # looked at once: another thread may close
+        if rows is None:
             rows = self._share()
             if (rows.shape, rows.dtype) != (self.shape, self.dtype):
                 raise InputError(
@@ -110,7 +114,7 @@ class PathSource(ABC):
                     "it is in use."
                 )
             self._held = rows
-        return self._held
+        return rows
 
     def _share(self) -> StoredRows:
         """The handle this process has on the store as it is now, opened if there is none."""

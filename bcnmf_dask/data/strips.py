@@ -82,7 +82,7 @@ class Values:
             return left
         if self._head is None:
             self._head = np.array(self._array[first : self._end_of_chunk(first)])
-        return self._head
+        return self._head.copy()  # rows are sorted in place
 
     def _end_of_chunk(self, place: int) -> int:
         return min(-(-place // self._chunk) * self._chunk, int(self._array.shape[0]))
@@ -142,6 +142,7 @@ class CsrStrip:
         for data in self._data.between(places):
             yield data, next(indices)
             del data
+        next(indices, None)  # to its end, where it leaves what it has read of the next strip
 
     def rows(self, parts: Parts, start: int, stop: int) -> Rows:
         """See `Strip.rows`; columns come sorted."""
@@ -159,9 +160,11 @@ def sorted_rows(
     ValueError
         If the parts contradict each other.
     """
-    kind = np.int64 if indices.dtype.itemsize > 4 else np.int32  # one for both, as SciPy wants
-    pointers = (indptr[start : stop + 1] - indptr[start]).astype(kind)
-    rows = csr_of(data, indices.astype(kind, copy=False), pointers, n_features)
+    kind = np.int32 if max(n_features, len(indices)) < 2**31 else np.int64  # one for both, as SciPy wants
+    columns, pointers = indices.astype(kind, copy=False), (indptr[start : stop + 1] - indptr[start]).astype(kind)
+    if columns is not indices and (columns != indices).any():  # cut short, they could pass for others
+        raise ValueError(f"a row among {start} to {stop} stores a feature beyond the {n_features} there are")
+    rows = csr_of(data, columns, pointers, n_features)
     rows.check_format(full_check=True)
     rows.sort_indices()
     # A lost chunk of a Zarr array reads as zeros, so lost column numbers show as repeated ones.

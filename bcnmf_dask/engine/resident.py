@@ -67,6 +67,7 @@ class Residency:
         self._shards: dict[int, HeldShard] = {}
         self._lock = threading.Lock()
         self._looks = 0
+        self._closed = threading.Event()
         # One visit at a time: a call that was given up but still runs must not commit or write behind a later one.
         self.visiting = threading.RLock()
 
@@ -87,13 +88,19 @@ class Residency:
         mapping of shard index to int
             Checksums of the rows.
         """
-        looks = self._looks
+        looks, failed = self._looks, threading.Event()
 
         def take(part: int) -> Seen:
             """Neighbours one after the other: each strip leaves to the next what it read of its first chunk."""
             found: dict[int, int] = {}
             for order in orders[len(orders) * part // self._n_threads : len(orders) * (part + 1) // self._n_threads]:
-                found |= self._take(looks, from_path(order, cast(PathSource, paths[order.shard.store])))
+                if failed.is_set() or self._closed.is_set():
+                    break
+                try:
+                    found |= self._take(looks, from_path(order, cast(PathSource, paths[order.shard.store])))
+                except BaseException:
+                    failed.set()
+                    raise
             return found
 
         return {index: seen for part in self._pool.map(take, range(self._n_threads)) for index, seen in part.items()}
@@ -189,7 +196,8 @@ class Residency:
                 yield resident.shard.role_rows[role][0], usages
 
     def close(self) -> None:
-        """Free rows and usages."""
+        """Free rows and usages, and read no more."""
+        self._closed.set()
         with self._lock:
             self._shards.clear()
         self._pool.shutdown(wait=False)

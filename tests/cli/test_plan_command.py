@@ -67,6 +67,16 @@ def test_a_plan_of_data_in_memory(cells):
     assert re.search(r"s per sweep, .* for 10 sweeps: a prediction", lines["time"])
 
 
+def test_without_a_worker_yet_only_the_data_are_planned(cells):
+    inputs = read_inputs(cells.X[:30], cells.X[30:])
+    plan = planned(inputs, rooms=())
+    assert plan.row_bytes == planned(inputs).row_bytes
+    lines = dict(plan_lines(inputs, plan, "float32", "there", 10))
+    assert lines["rows"].endswith("known once there are workers")
+    assert lines["time"] == "known after the first sweeps: the cluster has no worker yet"
+    assert "memory" not in lines
+
+
 def test_the_command_plans_for_this_machine(run, h5ad_pair):
     done = run("plan", *h5ad_pair)
     assert done.exit_code == 0, done.output

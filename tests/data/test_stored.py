@@ -46,6 +46,14 @@ def test_a_file_can_be_written_again_once_its_sources_are_gone(adata, write):
     np.testing.assert_array_equal(again.read(0, 5).toarray(), adata.X[:5].toarray())
 
 
+def test_a_closed_source_opens_anew_although_another_holds_the_old_handle(store):
+    first, other = AnnDataSource(store, "X"), AnnDataSource(store, "X")
+    old = first.open_rows()
+    first.close()
+    assert first.open_rows() is not old
+    assert other.open_rows() is old
+
+
 def test_a_rewritten_store_is_not_read_through_an_old_handle(adata, write):
     old = AnnDataSource(write(adata, "a.zarr"), "X")
     new = AnnDataSource(write(adata[3:].copy(), "a.zarr"), "X")

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Values
+from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Values, sorted_rows
 
 
 class Chunked:
@@ -121,3 +121,29 @@ def test_places_beyond_two_to_the_31st():
         stacked = sp.vstack(rows)
         assert stacked.data.tolist() == list(range(first * per_row, n_rows * per_row))
         assert stacked.indices.dtype == np.int32
+
+
+def test_column_numbers_too_are_left_to_the_next_strip():
+    data, indices = Chunked(np.arange(20.0), 20), Chunked(np.arange(20) % 4, 20)
+    shared = (data, {}), (indices, {})
+    strips = [CsrStrip(*shared, np.arange(0, 21, 4), 4, row, row + 1) for row in range(5)]
+    for row, strip in enumerate(strips):
+        list(strip.parts([row, row + 1]))
+    assert (data.read, indices.read) == ([0], [0])
+
+
+def test_rows_that_are_sorted_are_the_same_unsorted_ones_in_the_next_pass():
+    """Also where a block is all that a strip has of a chunk, and nothing was left to it."""
+    data, indices = Chunked(np.arange(6.0), 6), Chunked(np.array([0, 1, 2, 2, 0, 1]), 6)
+    strip = CsrStrip((data, {}), (indices, {}), np.array([0, 3, 6]), 3, 1, 2)
+    for _ in range(3):
+        (parts,) = strip.parts([1, 2])
+        assert [part.tolist() for part in parts] == [[3, 4, 5], [2, 0, 1]]
+        assert strip.rows(parts, 1, 2).toarray().tolist() == [[4, 5, 3]]
+
+
+def test_wide_column_numbers_take_no_more_memory_than_others():
+    rows = sorted_rows(np.ones(2), np.array([2, 0], np.int64), np.array([0, 1, 2]), 3, 0, 2)
+    assert (rows.indices.dtype, rows.indptr.dtype) == (np.int32, np.int32)
+    with pytest.raises(ValueError, match="stores a feature beyond the 3 there are"):
+        sorted_rows(np.ones(1), np.array([2**32]), np.array([0, 1]), 3, 0, 1)

@@ -1,11 +1,15 @@
 """Rows that are read in every visit: the same bits, each stored chunk once, and never a wrong number."""
 
 import threading
+import time
 from collections import Counter
+from itertools import pairwise
 
+import anndata
 import dask
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import zarr
 from cases import KINDS, counts
 from zarr.storage import LocalStore
@@ -16,6 +20,7 @@ from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import local
 from bcnmf_dask.engine.memory import Footprint, Room, resident
 from bcnmf_dask.engine.rooms import rooms_of
+from bcnmf_dask.engine.taking import from_path
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitting.factorize import factorize
@@ -44,6 +49,47 @@ def test_streamed_rows_give_the_bits_of_resident_ones(kind, where, tmp_path, cli
     n_shards = len(plan_shards(read_inputs(*given)).shards)
     assert (reference[0].run["shards_streamed"], streamed[0].run["shards_streamed"]) == (0, n_shards)
     assert [bits(one) for one in streamed] == [bits(one) for one in reference]
+
+
+def test_rows_whose_columns_are_not_sorted_stream(tmp_path):
+    rows = sp.random_array((600, 60), density=0.2, rng=np.random.default_rng(1), format="csr")
+    for first, last in pairwise(rows.indptr):
+        rows.indices[first:last] = rows.indices[first:last][::-1].copy()
+    rows.has_sorted_indices = False
+    path = tmp_path / "x.h5ad"
+    anndata.AnnData(rows).write_h5ad(path, compression="gzip")
+    model = BCNMF(3, 0.0, max_iter=3, tol=0, loss="frobenius")
+    reference = np.asarray(model.fit(path, client=False).components_)
+    with dask.config.set(LITTLE):
+        streamed = np.asarray(model.fit(path, client=False).components_)
+    assert (streamed == reference).all()
+
+
+def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
+    """Else the threads that did not fail would read all that is theirs, with nobody to wait for it."""
+    np.save(tmp_path / "x.npy", np.ones((4000, 50), np.float32))
+    inputs = read_inputs(tmp_path / "x.npy", None)
+    plan = plan_shards(inputs)
+    taken, both, failed = [], threading.Barrier(2, timeout=10), threading.Event()
+
+    def take(order, source):
+        taken.append(order.shard.index)
+        if len(taken) <= 2:
+            both.wait()
+        if order.shard.index == 0:
+            failed.set()
+            raise InputError("damaged")
+        failed.wait(10)
+        time.sleep(0.05)  # for the error to be noted
+        return from_path(order, source)
+
+    monkeypatch.setattr("bcnmf_dask.engine.resident.from_path", take)
+    engine = local.LocalEngine(inputs, plan, "float32", [3], 2)
+    with pytest.raises(InputError, match="damaged"):
+        engine.load()
+    engine.close()
+    engine._residency._pool.shutdown(wait=True)
+    assert len(taken) <= 3 < len(plan.shards)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
