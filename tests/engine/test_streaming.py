@@ -246,8 +246,8 @@ def test_the_rooms_of_workers_are_known_before_a_fit(start_client, monkeypatch):
     rooms = rooms_of(address)
     assert [room.threads for room in rooms] == [1, 1, 1]
     assert all(0 < room.planned <= room.most for room in rooms)
-    with dask.config.set({"bcnmf-dask.memory-limit": "2 GB"}):
-        assert {room.planned for room in rooms_of(address)} == {0.55 * 2e9}
+    with dask.config.set({"bcnmf-dask.memory-limit": "40 GB"}):
+        assert {room.planned for room in rooms_of(address)} == {0.55 * 40e9}
     assert len(rooms_of("local")) == usable_cores()
     (here,) = rooms_of(False)
     assert here.threads == usable_cores()
