@@ -7,15 +7,16 @@ from bcnmf_dask.cli import options
 from bcnmf_dask.cli.account import log_times, show_run
 from bcnmf_dask.cli.given import Data, Given, data_of
 from bcnmf_dask.cli.options import DEFAULTS
-from bcnmf_dask.cli.plan import corrections, plan_lines
+from bcnmf_dask.cli.plan import correction, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.cli.recovery import recovery, resumable
 from bcnmf_dask.cli.running import client_of, where
 from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
-from bcnmf_dask.data.inputs import Inputs, read_inputs
+from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.estimator import BCNMF
-from bcnmf_dask.planning import FitPlan, plan_fit
+from bcnmf_dask.fitting.loop import Callback
+from bcnmf_dask.planning import plan_fit
 
 HELP = """\
 Fits components that explain a target and not a background, and saves them.
@@ -101,16 +102,14 @@ def fit(
     limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
     with in_words(verbose) as console, resumable(checkpoint, resume), limit:
         data = data_of(given)
-        inputs, plan = _plan(data, model, client)
-        for label, text in () if quiet else plan_lines(inputs, plan, dtype, where(client), max_iter):
-            say(console, f"{label:<10}", text)
+        corrections = [] if quiet else _show_plan(console, data, model, client)
         with progress(console, max_iter, quiet, describe) as callbacks:
             model.fit(
                 data.target,
                 background=data.background,
                 client=client,
                 out=out,
-                callbacks=[*callbacks, log_times, *corrections(console, plan, max_iter, quiet)],
+                callbacks=[*callbacks, log_times, *corrections],
                 **data.choices,
                 **checkpoints,
             )
@@ -118,10 +117,13 @@ def fit(
         _show_result(console, model, out)
 
 
-def _plan(data: Data, model: BCNMF, client: str | bool) -> tuple[Inputs, FitPlan]:
+def _show_plan(console: Console, data: Data, model: BCNMF, client: str | bool) -> list[Callback]:
+    """Say what the fit would take; the callback corrects it."""
     inputs = read_inputs(data.target, data.background, **data.choices)
-    rooms = rooms_of(client)
-    return inputs, plan_fit(inputs, model.dtype, model.n_components, model.loss, rooms, here=client is False)
+    plan = plan_fit(inputs, model.dtype, model.n_components, model.loss, rooms_of(client), here=client is False)
+    for label, text in plan_lines(inputs, plan, model.dtype, where(client), model.max_iter):
+        say(console, f"{label:<10}", text)
+    return [correction(console, plan, model.max_iter)]
 
 
 def _show_result(console: Console, model: BCNMF, out: str) -> None:

@@ -162,7 +162,7 @@ def _time(plan: FitPlan, max_iter: int) -> str:
     )
 
 
-def corrections(console: Console, plan: FitPlan, max_iter: int, quiet: bool) -> list[Callback]:
+def correction(console: Console, plan: FitPlan, max_iter: int) -> Callback:
     """A callback that says, after the first sweeps, how long the fit will really take."""
     seconds: list[float] = []
 
@@ -174,7 +174,7 @@ def corrections(console: Console, plan: FitPlan, max_iter: int, quiet: bool) -> 
             left = lasting(now * (max_iter - record.iteration))
             say(console, "time      ", f"{now:.2g} s per sweep as measured{before}: {left} more at most")
 
-    return [] if quiet else [correct]
+    return correct
 
 
 def lasting(seconds: float) -> str:
