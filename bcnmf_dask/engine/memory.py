@@ -62,6 +62,11 @@ def room_here(threads: int) -> Room:
     return Room(SHARE * free, MOST * free, threads)
 
 
+def room_of_worker(limit: float | None, threads: int) -> Room:
+    """The room of a worker with a memory limit; of one without, what the machine has free."""
+    return room_within(limit, threads) if limit else room_here(threads)
+
+
 def configured_limit() -> float | None:
     """Bytes per process as the Dask configuration says; InputError if that is no size."""
     wanted = dask.config.get("bcnmf-dask.memory-limit", None)

@@ -3,7 +3,7 @@
 from distributed.system import MEMORY_LIMIT
 
 from bcnmf_dask.engine.clients import connect
-from bcnmf_dask.engine.memory import Room, configured_limit, room_here, room_within
+from bcnmf_dask.engine.memory import Room, configured_limit, room_here, room_of_worker, room_within
 from bcnmf_dask.engine.threads import usable_cores
 
 
@@ -22,14 +22,9 @@ def rooms_of(client: str | bool) -> list[Room]:
     """
     if client is False:
         return [room_here(usable_cores())]
+    limit = configured_limit()
     if client == "local":
-        limit = configured_limit() or MEMORY_LIMIT / usable_cores()
-        return [room_within(limit, 1)] * usable_cores()
+        return [room_within(limit or MEMORY_LIMIT / usable_cores(), 1)] * usable_cores()
     with connect(str(client)) as connected:
         workers = connected.scheduler_info(n_workers=-1)["workers"].values()
-        return [_room(worker["memory_limit"], worker["nthreads"]) for worker in workers]
-
-
-def _room(limit: float | None, threads: int) -> Room:
-    limit = configured_limit() or limit
-    return room_within(limit, threads) if limit else room_here(threads)
+        return [room_of_worker(limit or worker["memory_limit"], worker["nthreads"]) for worker in workers]

@@ -15,7 +15,7 @@ from distributed import get_worker, secede
 
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.stored import PathSource
-from bcnmf_dask.engine.memory import Room, room_here, room_within
+from bcnmf_dask.engine.memory import Room, room_of_worker
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.errors import ClusterError, InputError
 
@@ -96,8 +96,7 @@ def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, limit: float |
     """Make room for a run. ``sources`` are those of the stores that are paths, ``limit`` bytes for this process."""
     worker = get_worker()
     threads = worker.state.nthreads
-    limit = limit or worker.memory_manager.memory_limit
-    room = room_within(limit, threads) if limit else room_here(threads)
+    room = room_of_worker(limit or worker.memory_manager.memory_limit, threads)
     runs()[run] = Run(Residency(n_blocks, dtype, threads), sources, room)
 
 
