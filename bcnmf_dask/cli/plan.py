@@ -46,13 +46,23 @@ that you do not have yet.
 FIRST_SWEEPS = 5
 """After which the prediction is replaced by what was measured; the first of all compiles kernels."""
 IMAGINED = "A cluster that is not there yet"
+ONE_THREAD, USUAL_MEMORY = 1, "8 GB"
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Worker processes of the cluster.", rich_help_panel=IMAGINED, show_default=False),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of each of them.", rich_help_panel=IMAGINED)]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads of each of them.", rich_help_panel=IMAGINED, show_default=str(ONE_THREAD)),
+]
 Memory = Annotated[
-    str, typer.Option(metavar="SIZE", help="Memory of each of them, like '64 GB'.", rich_help_panel=IMAGINED)
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory of each of them, like '64 GB'.",
+        rich_help_panel=IMAGINED,
+        show_default=USUAL_MEMORY,
+    ),
 ]
 
 
@@ -74,8 +84,8 @@ def plan(
     scheduler_file: options.SchedulerFile = None,
     local: options.Local = False,
     workers: Workers = None,
-    threads: Threads = 1,
-    memory: Memory = "8 GB",
+    threads: Threads = None,
+    memory: Memory = None,
     memory_limit: options.MemoryLimit = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -83,19 +93,36 @@ def plan(
     client = client_of(scheduler, scheduler_file, local)
     given = Given(first, second, key, target, background, layer, mask_var, features)
     given.check(needs_background=False)
+    imagined = _imagined(workers, threads, memory, memory_limit)
     limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
     with in_words(verbose) as console, limit:
         data = data_of(given)
         inputs = read_inputs(data.target, data.background, **data.choices)
-        if workers is None:
-            rooms, place = rooms_of(client), where(client)
-        else:
-            rooms, place = [_room(memory, threads)] * workers, f"on {workers} workers of {threads} threads and {memory}"
-        planned = plan_fit(inputs, dtype, n_components, loss, rooms, here=client is False and workers is None)
+        rooms, place = (rooms_of(client), where(client)) if imagined is None else imagined
+        planned = plan_fit(inputs, dtype, n_components, loss, rooms, here=client is False and imagined is None)
         for label, text in plan_lines(inputs, planned, dtype, place, max_iter):
             say(console, f"{label:<10}", text)
         if planned.missing_bytes:
             raise InputError("memory: this fit does not fit; the plan above says what is missing.")
+
+
+def _imagined(
+    workers: int | None, threads: int | None, memory: str | None, memory_limit: str | None
+) -> tuple[list[Room], str] | None:
+    """The rooms of a cluster that is not there yet, and the cluster in words; None where none was asked for."""
+    if workers is None:
+        if threads is not None or memory is not None:
+            raise typer.BadParameter(
+                "say what each worker of a cluster has that is not there yet; give --workers, how many, too.",
+                param_hint="--threads, --memory",
+            )
+        return None
+    if memory_limit is not None:
+        raise typer.BadParameter(
+            "is for where a fit runs now; --memory says what each of --workers has.", param_hint="--memory-limit"
+        )
+    threads, memory = threads or ONE_THREAD, memory or USUAL_MEMORY
+    return [_room(memory, threads)] * workers, f"on {workers} workers of {threads} threads and {memory}"
 
 
 def _room(memory: str, threads: int) -> Room:

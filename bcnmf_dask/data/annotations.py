@@ -16,8 +16,9 @@ import zarr
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.locations import Stamp, stamp_of
 from bcnmf_dask.data.patience import patiently
-from bcnmf_dask.data.stored import Stamp, open_group, stamp_of
+from bcnmf_dask.data.stored import open_group
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 
@@ -86,7 +87,7 @@ class StoredAnnotation:
     Attributes
     ----------
     path : str
-        Absolute.
+        Absolute, or a URL.
     element : {"obs", "var"}
     stamp : Stamp
         Of its names as they were at first: those of a store that took its place belong to other rows.

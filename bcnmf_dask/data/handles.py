@@ -44,7 +44,10 @@ class NpyFile:
         start, stop, _ = rows.indices(self.shape[0])
         width = math.prod(self.shape[1:])
         place = self.offset + start * width * self.dtype.itemsize
-        found = np.fromfile(self.path, self.dtype, max(stop - start, 0) * width, offset=place)
+        wanted = max(stop - start, 0) * width
+        found = np.fromfile(self.path, self.dtype, wanted, offset=place)
+        if len(found) < wanted:
+            raise ValueError(f"it ends within the rows {start} to {stop}, of {self.shape[0]} that it should have")
         return found.reshape(-1, *self.shape[1:])
 
 
@@ -79,6 +82,10 @@ class DenseRows:
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Rows ``start:stop``."""
         return np.asarray(self.array[start:stop])
+
+    def chunk_bytes(self) -> int:
+        """Of the rows that are decoded together."""
+        return _chunk_length(self.array) * math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def strip(self, start: int, stop: int) -> Strip:
         """Rows ``start:stop``, to be read in blocks."""
@@ -121,10 +128,20 @@ class CsrRows:
         places = slice(self.indptr[start], self.indptr[stop])
         return sorted_rows(self.data[places], self.indices[places], self.indptr, self.shape[1], start, stop)
 
+    def chunk_bytes(self) -> int:
+        """Of the values, and their columns, that are decoded together."""
+        return sum(_chunk_length(part) * part.dtype.itemsize for part in (self.data, self.indices))
+
     def strip(self, start: int, stop: int) -> Strip:
         """Rows ``start:stop``, to be read in blocks."""
         data, indices = zip((self.data, self.indices), self._leftovers, strict=True)
         return CsrStrip(data, indices, self.indptr, self.shape[1], start, stop)
+
+
+def _chunk_length(array: Any) -> int:
+    """Of the first axis; chunks may be larger than what they are filled with."""
+    chunks = getattr(array, "chunks", None)
+    return min(int(chunks[0]), int(array.shape[0])) if chunks else 1
 
 
 StoredRows = DenseRows | CsrRows

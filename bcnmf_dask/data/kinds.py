@@ -14,6 +14,8 @@ import xarray as xr
 from anndata import AnnData
 
 from bcnmf_dask.data import readers
+from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.locations import exists, holds_zarr, is_url
 from bcnmf_dask.data.tables import Table
 from bcnmf_dask.errors import InputError
 
@@ -40,9 +42,8 @@ def _ends_with(suffix: str) -> Callable[[Any], bool]:
 
 
 def _is_zarr(value: Any) -> bool:
-    """By its name, or by the files that make a folder a Zarr store."""
-    marks = ("zarr.json", ".zarray", ".zgroup")
-    return _ends_with(".zarr")(value) or (_is_path(value) and any(Path(value, mark).exists() for mark in marks))
+    """By its name, or by the files that make it a Zarr store."""
+    return _ends_with(".zarr")(value) or (_is_path(value) and holds_zarr(value))
 
 
 KINDS: tuple[Kind, ...] = (
@@ -52,8 +53,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("a pandas DataFrame", _is_a(pd.DataFrame), lambda value, _: readers.from_frame(value)),
     Kind("an xarray DataArray", _is_a(xr.DataArray), lambda value, _: readers.from_data_array(value)),
     Kind("a Dask array", _is_a(da.Array), lambda value, _: readers.from_dask(value)),
-    Kind("a path to a .zarr", _is_zarr, readers.from_zarr),
-    Kind("to an .h5ad", _ends_with(".h5ad"), readers.from_anndata_path),
+    Kind("a path or URL of a .zarr", _is_zarr, readers.from_zarr),
+    Kind("a path to an .h5ad", _ends_with(".h5ad"), readers.from_anndata_path),
     Kind("to an .npy", _ends_with(".npy"), lambda value, _: readers.from_npy(value)),
     Kind("or to an .npz", _ends_with(".npz"), lambda value, _: readers.from_npz(value)),
 )
@@ -67,10 +68,24 @@ def open_table(value: Any, layer: str | None) -> Table:
     InputError
         If it is of no kind we know, or cannot be used. The message does not name the argument.
     """
-    if _is_path(value) and not Path(value).exists():
-        raise InputError(f"{os.fspath(value)!r} does not exist. Check the path; it is seen from {Path.cwd()}.")
+    if _is_path(value):
+        _check_place(value)
     for kind in KINDS:
         if kind.accepts(value):
             return kind.read(value, layer)
     got = f"the path {os.fspath(value)!r}" if _is_path(value) else f"an object of type {type(value).__name__}"
     raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")
+
+
+def _check_place(path: str | os.PathLike[str]) -> None:
+    with reading(os.fspath(path)):
+        found = exists(path)
+    if not found and is_url(path):
+        raise InputError(f"{os.fspath(path)!r} does not exist, or may not be read from here. Check the URL.")
+    if not found:
+        raise InputError(f"{os.fspath(path)!r} does not exist. Check the path; it is seen from {Path.cwd()}.")
+    if is_url(path) and not _is_zarr(path):
+        raise InputError(
+            f"{os.fspath(path)!r} is no Zarr store, and of URLs nothing else is read. Copy the file here; "
+            "`bcnmf-dask ingest` then writes it as a store, which may be kept at a URL."
+        )

@@ -14,6 +14,10 @@ from bcnmf_dask.errors import InputError
 from bcnmf_dask.kernels.checksum import checksum_of
 
 
+class AlteredError(InputError):
+    """Rows are not those that were read in the first pass."""
+
+
 class Reopenable(Protocol):
     """What `Passes` asks of a source."""
 
@@ -57,7 +61,7 @@ class Passes:
         InputError
             If the store cannot be read, is out of reach for too long, or is not what it was in the first pass.
         """
-        done = 0
+        done, altered = 0, -1
         while done < len(bounds) - 1:
             try:
                 for rows in self._pass(bounds[done:]):
@@ -65,7 +69,11 @@ class Passes:
                     done += 1
                     self._patience.succeeded()
             except InputError as error:
-                self._patience.wait(error)
+                # Storage that fails may give other bytes (Zarr's zeros, above all), but not twice.
+                if isinstance(error, AlteredError) and altered != done:
+                    altered = done
+                else:
+                    self._patience.wait(error)
                 self._strip = None
                 self._source.close()
 
@@ -82,7 +90,7 @@ class Passes:
         if start not in self._checksums and not self._patience.store_is_there():
             raise InputError(f"{self._source.location!r} has vanished while it was read.")
         if self._checksums.setdefault(start, checksum) != checksum:
-            raise InputError(
+            raise AlteredError(
                 f"{self._source.location!r} has changed since it was first read (rows from {start} on), or storage "
                 "gave other bytes. Leave a store alone while it is in use, and fit again."
             )

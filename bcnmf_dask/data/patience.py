@@ -4,11 +4,11 @@ import errno
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import dask
 
+from bcnmf_dask.data.locations import exists
 from bcnmf_dask.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class Patience:
     def store_is_there(self) -> bool:
         """Whether anything lies at the path."""
         try:
-            return Path(self._path).exists()
-        except OSError:
+            return exists(self._path)
+        except Exception:  # each kind of URL fails in its own way
             return False
 
     def succeeded(self) -> None:
@@ -56,7 +56,7 @@ class Patience:
             ``error`` itself if the store is there, or one that says how long it has not been.
         """
         cause = error.__cause__
-        if self.store_is_there() and not (isinstance(cause, OSError) and cause.errno in AWAY):
+        if self.store_is_there() and not _may_come_back(cause):
             raise error
         self._away_since = self._away_since or time.monotonic()
         gone_for = time.monotonic() - self._away_since
@@ -79,3 +79,8 @@ def patiently(path: str, read: Callable[[], T]) -> T:
             return read()
         except InputError as error:
             patience.wait(error)
+
+
+def _may_come_back(cause: BaseException | None) -> bool:
+    """Whether storage failed in a way that passes."""
+    return isinstance(cause, ConnectionError | TimeoutError) or (isinstance(cause, OSError) and cause.errno in AWAY)

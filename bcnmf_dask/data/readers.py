@@ -17,14 +17,13 @@ from anndata import AnnData
 
 from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
 from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.locations import Location, absolute
 from bcnmf_dask.data.matrices import as_rows, check_matrix, csr_from
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
 from bcnmf_dask.data.tables import IntoDataArray, Table
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
-
-PathLike = str | os.PathLike[str]
 
 
 def unnamed(source: Source, *, lazy: bool) -> Table:
@@ -89,7 +88,7 @@ def from_anndata(adata: AnnData, layer: str | None) -> Table:
     return Table(source, obs, var, layers, layer, lazy=isinstance(source, DaskSource))
 
 
-def from_anndata_path(path: PathLike, layer: str | None) -> Table:
+def from_anndata_path(path: Location, layer: str | None) -> Table:
     """An AnnData in a Zarr store or ``.h5ad`` file, of which only the outline is read here."""
     element, layers = anndata_element(path, layer)
     source = AnnDataSource(path, element)
@@ -97,7 +96,7 @@ def from_anndata_path(path: PathLike, layer: str | None) -> Table:
     return Table(source, obs, var, layers, layer, lazy=True)
 
 
-def anndata_element(path: PathLike, layer: str | None) -> tuple[str, tuple[str, ...]]:
+def anndata_element(path: Location, layer: str | None) -> tuple[str, tuple[str, ...]]:
     """Where the values of an AnnData on disk are (``X``, or a layer), and the names of its layers.
 
     Raises
@@ -121,12 +120,12 @@ def anndata_element(path: PathLike, layer: str | None) -> tuple[str, tuple[str, 
     return (f"layers/{layer}" if layer else "X"), layers
 
 
-def from_npy(path: PathLike) -> Table:
+def from_npy(path: Location) -> Table:
     """A NumPy ``.npy`` file."""
     return unnamed(NpySource(path), lazy=True)
 
 
-def from_npz(path: PathLike) -> Table:
+def from_npz(path: Location) -> Table:
     """A CSR matrix in a ``.npz`` file (``scipy.sparse.save_npz``, or just its four arrays), read whole."""
     location = os.fspath(path)
     with reading(location), np.load(location) as arrays:
@@ -143,10 +142,10 @@ def from_npz(path: PathLike) -> Table:
     return unnamed(MemorySource(rows, location), lazy=True)
 
 
-def from_zarr(path: PathLike, layer: str | None) -> Table:
+def from_zarr(path: Location, layer: str | None) -> Table:
     """A Zarr store: a two-dimensional array, or an AnnData."""
     with reading(os.fspath(path)):
-        is_array = isinstance(zarr.open(os.fspath(path), mode="r"), zarr.Array)
+        is_array = isinstance(zarr.open(absolute(path), mode="r"), zarr.Array)
     return unnamed(ZarrArraySource(path), lazy=True) if is_array else from_anndata_path(path, layer)
 
 

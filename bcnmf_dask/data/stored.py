@@ -8,7 +8,6 @@ the last of them, so that a finished fit does not keep a user from writing the f
 import math
 import os
 from abc import ABC, abstractmethod
-from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -20,6 +19,7 @@ import zarr
 
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, reading
+from bcnmf_dask.data.locations import Location, absolute, is_file, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.sources import Cuts
@@ -29,19 +29,20 @@ _shared: WeakValueDictionary[tuple[Any, ...], StoredRows] = WeakValueDictionary(
 _shared_lock = Lock()
 
 
-Stamp = tuple[int, int]
-"""Of a file or folder: its inode, and when it was last written."""
-
-
 class PathSource(ABC):
     """Rows in a file or a Zarr store: everything but how it is opened. See :class:`~.sources.Source`.
 
     Parameters
     ----------
     location : str or os.PathLike
-        The path as the user gave it; workers open the absolute path it stands for here.
+        The path or URL as the user gave it; workers open what it stands for here.
     element : str
         What to read inside the store, where it holds several matrices.
+
+    Attributes
+    ----------
+    chunk_bytes : int
+        That are decoded together, whatever part of them is wanted.
 
     Raises
     ------
@@ -49,9 +50,9 @@ class PathSource(ABC):
         If the store cannot be read, or does not hold a non-empty matrix of numbers.
     """
 
-    def __init__(self, location: str | os.PathLike[str], element: str = "") -> None:
+    def __init__(self, location: Location, element: str = "") -> None:
         self.location: str = os.fspath(location)
-        self.path = str(Path(location).absolute())
+        self.path = absolute(location)
         self.element = element
         with reading(self.location):
             rows = self._share()
@@ -59,6 +60,7 @@ class PathSource(ABC):
         self.shape = cast(tuple[int, int], rows.shape)
         self.dtype = rows.dtype
         self.sparse = rows.sparse
+        self.chunk_bytes = rows.chunk_bytes()
         self._held: StoredRows | None = rows
 
     @abstractmethod
@@ -151,7 +153,7 @@ class AnnDataSource(PathSource):
         Also if a CSR matrix in a Zarr store has lost chunks.
     """
 
-    def __init__(self, location: str | os.PathLike[str], element: str) -> None:
+    def __init__(self, location: Location, element: str) -> None:
         super().__init__(location, element)
         with reading(self.location):
             rows = self._rows()
@@ -171,7 +173,8 @@ class AnnDataSource(PathSource):
                 raise InputError(
                     f"{self.location!r} is truncated: {lost} chunk(s) of '{self.element}/{part}' are missing. Copy the "
                     "store again, or write it again. If it was whole, it holds chunks of stored zeros: call "
-                    ".eliminate_zeros() on the matrix before it is written."
+                    ".eliminate_zeros() on the matrix before it is written; or it is at a URL whose server lists no "
+                    "files: copy it here."
                 )
 
     def _open(self) -> StoredRows:
@@ -197,14 +200,7 @@ def _missing_chunks(array: "zarr.Array[Any]") -> int:
     return n_files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(file_shape)
 
 
-def stamp_of(path: str, element: str) -> Stamp:
-    """What tells ``element`` of the store at ``path`` from one that takes its place."""
-    # The parts of a Zarr store are folders of their own; of any other file we see only the whole.
-    part = Path(path, element)
-    stat = (part if part.exists() else Path(path)).stat()
-    return stat.st_ino, stat.st_mtime_ns
-
-
-def open_group(path: str) -> Any:
-    """The root group of the ``.h5ad`` file or Zarr store at ``path``, read-only."""
-    return h5py.File(path, "r") if Path(path).is_file() else zarr.open_group(path, mode="r")
+def open_group(location: str) -> Any:
+    """The root group of an ``.h5ad`` file or a Zarr store, read-only."""
+    path = absolute(location)
+    return h5py.File(path, "r") if is_file(path) else zarr.open_group(path, mode="r")

@@ -178,6 +178,15 @@ def connect(where: str) -> Client:
         ) from error
 
 
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""What workers do beside computing takes 3 % of a core each as Dask has it, for a dashboard that nobody looks at."""
+
+
 def local_cluster(n_workers: int | None = None) -> LocalCluster:
     """A cluster on this machine, comms and dashboard bound to loopback, one thread per worker process.
 
@@ -189,7 +198,7 @@ def local_cluster(n_workers: int | None = None) -> LocalCluster:
     if getattr(multiprocessing.process.current_process(), "_inheriting", False):
         raise SystemExit(GUARD_MISSING)
     try:
-        with _no_interrupts():
+        with _no_interrupts(), dask.config.set(QUIET):
             return LocalCluster(
                 n_workers=n_workers or usable_cores(),
                 threads_per_worker=1,

@@ -1,6 +1,6 @@
 """How rows reach the workers that own them: read there, adopted where they lie, or sent."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from distributed import Client, Future
@@ -31,21 +31,29 @@ class Delivery:
         self._plan = plan
         self._dtype = dtype
 
-    def chunks(self, indices: Iterable[int]) -> Chunks:
+    def chunks(self, wanted: Mapping[int, str]) -> Chunks:
         """Have the cluster compute the chunks of the shards that come from Dask arrays.
+
+        Parameters
+        ----------
+        wanted : mapping of shard index to address
+            Where chunks had best be. Those that are computed already lie where they lie.
 
         Raises
         ------
         InputError
             If a chunk cannot be computed again: it was scattered, and lost with its worker.
         """
-        blocks = {
-            index: source.blocks(shard.start, shard.stop)
-            for index in indices
-            if isinstance(source := self._source(shard := self._plan.shards[index]), DaskSource)
-        }
-        futures = iter(self._client.compute([block for pieces in blocks.values() for block in pieces]))
-        found = {index: [next(futures) for _ in pieces] for index, pieces in blocks.items()}
+        found: dict[int, list[Future[Any]]] = {}
+        for address, indices in by_owner(wanted).items():
+            blocks = {
+                index: source.blocks(shard.start, shard.stop)
+                for index in indices
+                if isinstance(source := self._source(shard := self._plan.shards[index]), DaskSource)
+            }
+            pieces = [block for some in blocks.values() for block in some]
+            futures = iter(self._client.compute(pieces, workers=[address], allow_other_workers=True))
+            found |= {index: [next(futures) for _ in some] for index, some in blocks.items()}
         self._wait(_all(found))
         return found
 

@@ -93,7 +93,8 @@ class Holdings:
     def _bring(self, indices: list[int]) -> None:
         if not indices:
             return
-        chunks = self._delivery.chunks(indices)
+        # Neighbouring shards on one worker make sums over whole subtrees: fewer to send in every sweep.
+        chunks = self._delivery.chunks(assign(self._plan.shards, self._crew.members, self._owners, {}))
         found = assign(self._plan.shards, self._crew.members, self._owners, self._delivery.holders(chunks))
         self._owners |= found  # before it is true: those that take theirs although another is lost keep it
         self._resident = self._staying(found)

@@ -5,6 +5,7 @@ Nothing here changes a bit of a result.
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import dask
@@ -14,7 +15,7 @@ from dask.utils import format_bytes, parse_bytes
 
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import Shard, ShardPlan
-from bcnmf_dask.data.sources import DaskSource, MemorySource
+from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine.visiting import AHEAD
 from bcnmf_dask.errors import InputError
 
@@ -68,15 +69,17 @@ def room_of_worker(limit: float | None, threads: int) -> Room:
 
 
 def configured_limit() -> float | None:
-    """Bytes per process as the Dask configuration says; InputError if that is no size."""
+    """Bytes per process as the Dask configuration says; InputError if that is no size, or none."""
     wanted = dask.config.get("bcnmf-dask.memory-limit", None)
-    try:
-        return None if wanted is None else float(parse_bytes(wanted))
-    except ValueError as error:
-        raise InputError(
-            f"memory limit: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.memory-limit of the "
-            "Dask configuration, or --memory-limit)."
-        ) from error
+    if wanted is None:
+        return None
+    with suppress(ValueError):
+        if (limit := float(parse_bytes(wanted))) > 0:
+            return limit
+    raise InputError(
+        f"memory limit: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.memory-limit of the "
+        "Dask configuration, or --memory-limit); leave it out for the limit of each worker."
+    )
 
 
 class Footprint:
@@ -111,17 +114,24 @@ class Footprint:
 
     def rows(self, shard: Shard) -> int:
         """Of the rows of a shard in memory; for CSR with chosen features, an upper bound."""
-        source, n_rows = self._stores[shard.store].source, shard.stop - shard.start
+        source = self._stores[shard.store].source
         if shard.store in self._held:
             return 0
-        if source.sparse:
-            return self._stored_values(shard) * (self._width + INDEX_BYTES) + (n_rows + 1) * INDEX_BYTES
-        return n_rows * self._n_features * self._width
+        # Rows of two roles are kept twice, those of none not at all.
+        n_rows = sum(last - first for first, last in shard.role_rows.values())
+        if not source.sparse:
+            return n_rows * self._n_features * self._width
+        stored = math.ceil(self._stored_values(shard) * n_rows / (shard.stop - shard.start))
+        return stored * (self._width + _index_bytes(source)) + (n_rows + 1) * _index_bytes(source)
 
     def usages(self, shard: Shard) -> int:
         """Of the usages of a shard, in all fits; only shards in work have those of two sweeps."""
         n_rows = sum(last - first for first, last in shard.role_rows.values())
         return n_rows * sum(self._components) * self._width
+
+    def decoding(self, threads: int) -> int:
+        """Of stored chunks while rows are read: what each thread decodes, and what is kept of a chunk for later."""
+        return (threads + 1) * max((one.chunk_bytes for one in self._paths if one is not None), default=0)
 
     def _stored_values(self, shard: Shard) -> int:
         # A Dask array does not say how many values its CSR chunks store: the plan counts every entry.
@@ -159,6 +169,7 @@ def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying:
     """
     shards = list(shards)
     fixed = footprint.statistics(room.threads) + sum(footprint.usages(shard) for shard in shards)
+    fixed += footprint.decoding(room.threads)
     must = {one.index for one in shards if one.index in staying or not footprint.can_stream(one)}
     taken = fixed + sum(footprint.rows(shard) for shard in shards if shard.index in must)
     if len(must) > len(staying) and taken > room.most:
@@ -180,6 +191,10 @@ def _refuse(taken: int, room: Room) -> None:
         "Expected them to fit, as they cannot be read again in each sweep: give a path (`bcnmf-dask ingest` writes a "
         "store that is read fastest), more workers, or workers with more memory."
     )
+
+
+def _index_bytes(source: Source) -> int:
+    return int(source.rows.indices.itemsize) if isinstance(source, MemorySource) else INDEX_BYTES
 
 
 def held_here(inputs: Inputs, dtype: str) -> set[int]:

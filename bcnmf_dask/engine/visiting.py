@@ -87,10 +87,8 @@ class _Supply:
         return None
 
     def stop(self) -> None:
-        """Hand out no more, and let the reader end."""
+        """Hand out no more. A reader that waits for storage ends by itself: only after an error is there one."""
         self._over.set()
-        if self._streamed:
-            self._reader.join()
 
     def done(self, shard: HeldShard) -> None:
         """A block of this shard was computed: another may be read."""

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import anndata.io
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.handles import CsrRows, StoredRows, reading
+from bcnmf_dask.data.locations import Location
 from bcnmf_dask.data.stored import AnnDataSource, open_group
 
 Values = tuple[NDArray[Any], NDArray[Any]]
@@ -86,7 +86,7 @@ class MemoryCompressed:
 class StoredCompressed(AnnDataSource):
     """One in an AnnData on disk; as a `Source` it would be a matrix of lines."""
 
-    def __init__(self, location: str | os.PathLike[str], element: str) -> None:
+    def __init__(self, location: Location, element: str) -> None:
         self.by_row = stored_format(location, element) == "csr"
         super().__init__(location, element)
 
@@ -124,10 +124,10 @@ class StoredCompressed(AnnDataSource):
         return CsrRows(element["data"], element["indices"], element["indptr"][...].astype(np.int64), lines)
 
 
-def stored_format(location: str | os.PathLike[str], element: str) -> str:
+def stored_format(location: Location, element: str) -> str:
     """``"csr"``, ``"csc"``, or ``"dense"``: how an element of an AnnData on disk is stored."""
     with reading(os.fspath(location)):
-        stored = open_group(str(Path(location).absolute()))[element]
+        stored = open_group(os.fspath(location))[element]
         if hasattr(stored, "shape"):
             return "dense"
         return str(anndata.io.sparse_dataset(stored).format)

@@ -17,10 +17,11 @@ from bcnmf_dask.backend import is_sparse
 from bcnmf_dask.data.annotations import Annotation, FrameAnnotation, stored_annotation
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.kinds import open_table
+from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_file, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.readers import anndata_element, no_names
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
-from bcnmf_dask.data.stored import AnnDataSource, PathSource, open_group, stamp_of
+from bcnmf_dask.data.stored import AnnDataSource, PathSource, open_group
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.ingesting.compressed import MemoryCompressed, StoredCompressed, stored_format
@@ -85,7 +86,7 @@ def open_source(source: Any, layer: str | None) -> Opened:
             return replace(_stored(source.filename, layer), obs=_frame(source.obs), var=_frame(source.var))
         if isinstance(source, AnnData):
             return _in_memory(source, layer)
-        if _is_path(source) and _holds_anndata(Path(source)):
+        if _is_path(source) and _holds_anndata(source):
             return _stored(source, layer)
         if layer is not None:
             raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
@@ -102,19 +103,19 @@ def _in_memory(adata: AnnData, layer: str | None) -> Opened:
     return replace(_of_source(table.source, table.obs, table.var), left_out=left_out)
 
 
-def _stored(path: str | os.PathLike[str], layer: str | None) -> Opened:
-    location, absolute = os.fspath(path), str(Path(path).absolute())
+def _stored(path: Location, layer: str | None) -> Opened:
+    location = os.fspath(path)
     element, _ = anndata_element(path, layer)
     dense = stored_format(path, element) == "dense"
     values = AnnDataSource(path, element) if dense else StoredCompressed(path, element)
     shape = (values.n_rows, values.n_features) if isinstance(values, StoredCompressed) else values.shape
     with reading(location):
-        root = open_group(absolute)
+        root = open_group(location)
         parts = ((part, root[part]) for part in BESIDES if part in root)
         left_out = tuple(_others(parts, layer, "X" in root and root["X"].attrs.get("encoding-type") != "null"))
         if "raw" in root and root["raw"].attrs.get("encoding-type") != "null":
             left_out += ("raw",)
-    obs, var = (stored_annotation(absolute, part) for part in ("obs", "var"))
+    obs, var = (stored_annotation(absolute(path), part) for part in ("obs", "var"))
     return Opened(values, shape, values.dtype, obs, var, location, left_out)
 
 
@@ -124,7 +125,7 @@ def _without_layers(source: Any) -> Opened:
     if isinstance(source, da.Array) and _is_csc(source._meta):  # whole rows in each block: each can be turned alone
         empty = sp.csr_array((0, 0), dtype=source.dtype)
         source = da.map_blocks(sp.csr_array, source, dtype=source.dtype, meta=empty)
-    if _is_path(source) and Path(source).suffix.lower() == ".npz" and Path(source).is_file():
+    if _is_path(source) and Path(source).suffix.lower() == ".npz" and is_file(source):
         with reading(os.fspath(source)):
             with np.load(source) as arrays:
                 turned = "format" in arrays and str(arrays["format"].astype(str)) == "csc"
@@ -157,16 +158,15 @@ def _is_csc(values: Any) -> bool:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike) and Path(value).exists()
+    return isinstance(value, str | os.PathLike)
 
 
-def _holds_anndata(path: Path) -> bool:
+def _holds_anndata(path: Location) -> bool:
     """Whether it is an ``.h5ad``, or a Zarr group; one that is no AnnData is refused as one."""
-    if path.is_file():
-        return path.suffix.lower() == ".h5ad"
-    marked = path.suffix.lower() == ".zarr" or any((path / mark).exists() for mark in ("zarr.json", ".zgroup"))
-    with reading(str(path)):
-        return marked and isinstance(zarr.open(str(path), mode="r"), zarr.Group)
+    if is_file(path):
+        return Path(path).suffix.lower() == ".h5ad"
+    with reading(os.fspath(path)):
+        return holds_zarr(path) and isinstance(zarr.open(absolute(path), mode="r"), zarr.Group)
 
 
 def _frame(frame: Any) -> FrameAnnotation:

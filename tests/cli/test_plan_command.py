@@ -116,3 +116,17 @@ def test_a_fit_within_a_limit_streams_and_says_so(run, tmp_path):
 def test_words_of_sizes_and_times():
     assert [size(n) for n in (12, 4.2e6, 3e13)] == ["12.0 B", "4.2 MB", "30.0 TB"]
     assert [lasting(s) for s in (0.5, 61, 90_000)] == ["0.5 s", "0:01:01", "1 day, 1:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threads", 4], "give --workers, how many, too"),
+        (["--memory", "8 GB"], "give --workers, how many, too"),
+        (["--workers", 2, "--memory-limit", "8 GB"], "--memory says what each of --workers has"),
+    ],
+)
+def test_options_of_a_cluster_that_is_not_there_belong_together(options, message, run, h5ad_pair):
+    done = run("plan", *h5ad_pair, *options)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())

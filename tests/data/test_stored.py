@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 import zarr
 
+from bcnmf_dask.data.handles import DenseRows, NpyFile
 from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource
 from bcnmf_dask.errors import InputError
 
@@ -197,3 +198,18 @@ def test_whole_chunked_stores_are_opened(adata, matrix, write, sharding):
         zarr.create_array(path / "X" / part, data=values, chunks=(10,), shards=sharding, overwrite=True)
     zarr.consolidate_metadata(path)
     np.testing.assert_array_equal(AnnDataSource(path, "X").read(0, 23).toarray(), matrix)
+
+
+def test_a_file_that_is_cut_after_it_was_opened_is_refused(matrix, tmp_path):
+    np.save(tmp_path / "m.npy", matrix)
+    source = NpySource(tmp_path / "m.npy")
+    os.truncate(tmp_path / "m.npy", (tmp_path / "m.npy").stat().st_size - 40)
+    source.close()
+    source._held = _stale(matrix, tmp_path / "m.npy")
+    with pytest.raises(InputError, match=r"m\.npy' could not be read .*it ends within the rows 20 to 23, of 23"):
+        source.read(20, 23)
+
+
+def _stale(matrix, path):
+    """The handle of a process that opened the file before."""
+    return DenseRows(NpyFile(str(path), 128, matrix.shape, matrix.dtype))

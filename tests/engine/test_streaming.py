@@ -1,5 +1,6 @@
 """Rows that are read in every visit: the same bits, each stored chunk once, and never a wrong number."""
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ import zarr
 from cases import KINDS, counts
 from zarr.storage import LocalStore
 
-from bcnmf_dask import BCNMF
+from bcnmf_dask import BCNMF, split
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import local
@@ -187,6 +188,55 @@ def test_a_store_that_is_out_of_reach_for_a_while_is_waited_for(kind, where, tmp
     assert [bits(one) for one in waited] == [bits(one) for one in reference]
 
 
+def test_bytes_that_were_wrong_only_once_are_read_again(tmp_path, monkeypatch):
+    """A blip of the storage may show as zeros; the store is there again before anybody could look."""
+    given = KINDS["zarr"](tmp_path)
+    reference = fit(given)
+    get, blips = LocalStore.get, []
+
+    async def blip(self, key, *arguments, **options):
+        if blips and key.endswith("c/1/0"):
+            return blips.pop()
+        return await get(self, key, *arguments, **options)
+
+    monkeypatch.setattr(LocalStore, "get", blip)
+    with dask.config.set(LITTLE):
+        read_again = fit(given, callbacks=[at_sweep(3, lambda: blips.append(None))])
+    assert not blips
+    assert [bits(one) for one in read_again] == [bits(one) for one in reference]
+
+
+def test_an_error_does_not_wait_for_a_slow_read(tmp_path, monkeypatch):
+    given = KINDS["zarr"](tmp_path)
+    stuck, ended, chunks_left = threading.Event(), threading.Event(), []
+    get = LocalStore.get
+
+    async def get_two(self, key, *arguments, **options):
+        if chunks_left and "/c/" in f"/{key}":
+            chunks_left[0] -= 1
+            if chunks_left[0] <= 0:
+                stuck.set()
+                await asyncio.to_thread(ended.wait, 60)
+        return await get(self, key, *arguments, **options)
+
+    def fail(*_):
+        stuck.wait(20)
+        raise ArithmeticError("stop here")
+
+    def begin():
+        monkeypatch.setattr("bcnmf_dask.engine.shard_state.sweep_block", fail)
+        chunks_left.append(2)
+
+    monkeypatch.setattr(LocalStore, "get", get_two)
+    try:
+        with dask.config.set(LITTLE), pytest.raises(ArithmeticError, match="stop here"):
+            fit(given, callbacks=[at_sweep(3, begin)])
+        assert stuck.is_set()
+        assert not ended.is_set()
+    finally:
+        ended.set()
+
+
 def test_a_store_that_stays_out_of_reach_is_given_up_by_name(tmp_path):
     given = KINDS["zarr"](tmp_path)
     with (
@@ -204,10 +254,11 @@ def test_rows_in_memory_that_do_not_fit_are_refused(tmp_path):
         BCNMF(3, max_iter=2).fit(counts()[0].astype(np.int16), background=counts()[1], client=False)
 
 
-def test_a_limit_that_is_no_size_is_refused():
+@pytest.mark.parametrize("limit", ["much", "0", "-1 GB"])
+def test_a_limit_that_is_no_size_is_refused(limit):
     with (
-        dask.config.set({"bcnmf-dask.memory-limit": "much"}),
-        pytest.raises(InputError, match=r"memory limit: got 'much'"),
+        dask.config.set({"bcnmf-dask.memory-limit": limit}),
+        pytest.raises(InputError, match=rf"memory limit: got '{limit}'"),
     ):
         BCNMF(3, max_iter=2).fit(*counts()[:1], background=counts()[1], client=False)
 
@@ -218,13 +269,29 @@ def test_what_stays_resident_depends_on_the_room(tmp_path):
     footprint = Footprint(inputs, plan, "float32", [3, 5])
     rows = sum(footprint.rows(shard) for shard in plan.shards)
     assert rows == 4 * sum(x.size for x in counts())
-    fixed = footprint.statistics(1) + sum(footprint.usages(shard) for shard in plan.shards)
+    fixed = footprint.statistics(1) + footprint.decoding(1) + sum(footprint.usages(shard) for shard in plan.shards)
     everything = {shard.index for shard in plan.shards}
     assert resident(footprint, Room(fixed + rows, np.inf, 1), plan.shards) == everything
     short = fixed + rows - 1
     assert resident(footprint, Room(short, np.inf, 1), plan.shards) < everything, "and then blocks need buffers too"
     assert resident(footprint, Room(0, 0, 1), plan.shards) == set()
     assert resident(footprint, Room(0, 0, 1), plan.shards, staying={1}) == {1}
+
+
+def test_rows_that_have_both_roles_take_twice_the_memory():
+    rows = np.random.default_rng(0).poisson(1.0, (400, 30)).astype(np.float32)
+    cells = anndata.AnnData(rows, obs={"group": ["a"] * 100 + ["b"] * 100 + ["c"] * 200})
+    inputs = read_inputs(*split(cells, "group", target=["a", "b"], background=["b"]))
+    plan = plan_shards(inputs)
+    footprint = Footprint(inputs, plan, "float64", [3])
+    assert sum(footprint.rows(shard) for shard in plan.shards) == (200 + 100) * 30 * 8
+
+
+def test_chunks_that_are_decoded_whole_take_memory_too(tmp_path):
+    zarr.create_array(tmp_path / "x.zarr", data=np.ones((6000, 40), np.float32), chunks=(4000, 40))
+    inputs = read_inputs(tmp_path / "x.zarr", None)
+    footprint = Footprint(inputs, plan_shards(inputs), "float32", [3])
+    assert footprint.decoding(threads=2) == 3 * 4000 * 40 * 4
 
 
 @pytest.mark.chaos
