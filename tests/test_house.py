@@ -41,6 +41,7 @@ ROOMS_OF = {
     "dask.distributed": {"engine"},
     "cupy": {"backend"},
     "numba": {"kernels"},
+    "llvmlite": {"kernels"},
     "typer": FACES,
     "rich": FACES,
     "matplotlib": FACES,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.updates import kullback_leibler
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import Loss, register_loss
 from bcnmf_dask.updates.statistics import Statistics
 
@@ -20,17 +21,22 @@ SECONDS_PER_ROW = 2.0**-11
 """Slept for each row in each sweep."""
 
 
-def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping: float) -> NDArray[Any]:  # noqa: ARG001
+def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:  # noqa: ARG001
     """Sleep for as long as these rows are worth; the usages stay."""
     time.sleep(rows.shape[0] * SECONDS_PER_ROW)
     return usages
 
 
-def contribute(rows: Rows, usages: NDArray[Any], basis: NDArray[Any]) -> Statistics:  # noqa: ARG001
+def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:  # noqa: ARG001
     """The Kullback-Leibler statistics of rows that the factors explain exactly, so that the basis stays."""
     mass = usages.sum(axis=0, dtype=np.float64)
-    cross = np.tile(mass, (len(basis), 1))
-    return Statistics(cross, mass, -float(mass @ basis.sum(axis=0, dtype=np.float64)))
+    cross = np.tile(mass, (len(basis.values), 1))
+    return Statistics(cross, mass, -float(mass @ basis.values.sum(axis=0, dtype=np.float64)))
+
+
+def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
+    """Both."""
+    return update_usages(rows, usages, basis, damping), contribute(rows, usages, basis)
 
 
 def register() -> None:
@@ -42,6 +48,7 @@ def register() -> None:
             kullback_leibler.EPS,
             update_usages,
             contribute,
+            sweep,
             kullback_leibler.update_basis,
             kullback_leibler.divergence,
         )

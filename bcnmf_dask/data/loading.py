@@ -14,8 +14,9 @@ from bcnmf_dask.data.findings import Findings, inspect
 from bcnmf_dask.data.inputs import Store
 from bcnmf_dask.data.matrices import as_declared
 from bcnmf_dask.data.shards import Shard
-from bcnmf_dask.data.sources import stack
+from bcnmf_dask.data.sources import DaskSource, MemorySource, Source, stack
 from bcnmf_dask.data.wording import about
+from bcnmf_dask.kernels.inspection import has_repeated
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -31,7 +32,7 @@ class ShardOrder:
     columns : int array or None
         Columns of the source to take, in this order; None is all.
     dtype : str
-        ``"float32"`` or ``"float64"``.
+        That rows are held in, see `held_dtype`.
     name : str
         What messages call the store.
     width : int
@@ -74,7 +75,19 @@ def order_shard(store: Store, shard: Shard, dtype: str, resident: bool = True) -
         for role, mask in store.masks.items()
         if role in shard.role_rows
     }
-    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1], resident)
+    held = held_dtype(store.source, dtype).name
+    return ShardOrder(shard, masks, store.columns, held, store.name, store.source.shape[1], resident)
+
+
+def held_dtype(source: Source, dtype: str) -> np.dtype[Any]:
+    """The type that rows are held in for a fit in ``dtype``: whole numbers stay as they are where that saves memory.
+
+    It does where they take no more room, or are in memory already.
+    """
+    wanted = np.dtype(dtype)
+    whole = source.dtype.kind in "bui"
+    at_hand = isinstance(source, MemorySource | DaskSource)
+    return source.dtype if whole and (at_hand or source.dtype.itemsize <= wanted.itemsize) else wanted
 
 
 def bounds_of(shard: Shard) -> list[int]:
@@ -135,16 +148,16 @@ def _canonical(rows: Rows, columns: NDArray[np.int64] | None, dtype: np.dtype[An
 
 def _canonical_csr(rows: sp.csr_array, dtype: np.dtype[Any]) -> sp.csr_array:
     """Aligned parts of one dtype, without duplicate entries (whose logarithms and squares would be wrong)."""
-    rows = csr_of(
+    if has_repeated(rows.indptr, rows.indices, rows.shape[1]):
+        dtype = np.promote_types(dtype, np.float32)  # a small type of whole numbers may not hold the sums
+        rows = rows.astype(np.float64)
+        rows.sum_duplicates()
+    return csr_of(
         np.require(rows.data, dtype, ["C", "A"]),
         np.require(rows.indices, None, ["C", "A"]),
         np.require(rows.indptr, None, ["C", "A"]),
         rows.shape[1],
     )
-    if not rows.has_canonical_format:
-        rows = rows.copy()
-        rows.sum_duplicates()
-    return rows
 
 
 def _parts(order: ShardOrder, start: int, rows: Rows) -> Iterator[tuple[Role, Rows]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import owned
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.statistics import Role
 
 Starts = Mapping[Role, NDArray[Any]]
@@ -62,6 +64,15 @@ class Order:
     stamp: int
     basis: NDArray[Any]
     scales: NDArray[Any]
+
+    @cached_property
+    def prepared(self) -> Basis:
+        """The basis, and what is made of it for all blocks."""
+        return Basis(self.basis)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields: what is prepared stays here."""
+        return {name: value for name, value in self.__dict__.items() if name != "prepared"}
 
     def owned(self) -> "Order":
         """The same with aligned arrays of its own, as needed after a journey."""

@@ -14,6 +14,7 @@ import psutil
 from dask.utils import format_bytes, parse_bytes
 
 from bcnmf_dask.data.inputs import Inputs
+from bcnmf_dask.data.loading import held_dtype
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine.visiting import AHEAD
@@ -102,6 +103,7 @@ class Footprint:
         self._plan = plan
         self._stores = inputs.stores
         self._width = np.dtype(dtype).itemsize
+        self._row_widths = [held_dtype(store.source, dtype).itemsize for store in inputs.stores]
         self._n_features = inputs.n_features
         self._components = components
         self._n_roles = len(inputs.n_rows)
@@ -120,9 +122,9 @@ class Footprint:
         # Rows of two roles are kept twice, those of none not at all.
         n_rows = sum(last - first for first, last in shard.role_rows.values())
         if not source.sparse:
-            return n_rows * self._n_features * self._width
+            return n_rows * self._n_features * self._row_widths[shard.store]
         stored = math.ceil(self._stored_values(shard) * n_rows / (shard.stop - shard.start))
-        return stored * (self._width + _index_bytes(source)) + (n_rows + 1) * _index_bytes(source)
+        return stored * (self._row_widths[shard.store] + _index_bytes(source)) + (n_rows + 1) * _index_bytes(source)
 
     def usages(self, shard: Shard) -> int:
         """Of the usages of a shard, in all fits; only shards in work have those of two sweeps."""
@@ -202,5 +204,7 @@ def held_here(inputs: Inputs, dtype: str) -> set[int]:
     return {
         number
         for number, store in enumerate(inputs.stores)
-        if isinstance(store.source, MemorySource) and store.columns is None and store.source.dtype == np.dtype(dtype)
+        if isinstance(store.source, MemorySource)
+        and store.columns is None
+        and store.source.dtype == held_dtype(store.source, dtype)
     }

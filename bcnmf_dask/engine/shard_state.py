@@ -118,10 +118,11 @@ def sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) ->
     record: dict[Role, Any] = {}
     for role, rows in block.parts.items():
         place = block.places[role]
-        if ahead is not state:
+        if ahead is state:
+            record[role] = loss.contribute(rows, ahead.usages[role][place], order.prepared)
+        else:
             old = scaled(state.usages[role][place], order)
-            ahead.usages[role][place] = loss.update_usages(rows, old, order.basis, state.spec.damping)
-        record[role] = loss.contribute(rows, ahead.usages[role][place], order.basis)
+            ahead.usages[role][place], record[role] = loss.sweep(rows, old, order.prepared, state.spec.damping)
     return record
 
 
@@ -131,7 +132,7 @@ def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
     record: dict[Role, Any] = {}
     for role, rows in block.parts.items():
         usages = scaled(state.usages[role][block.places[role]], order)
-        statistics = loss.contribute(rows, usages, order.basis)
+        statistics = loss.contribute(rows, usages, order.prepared)
         exact = usages.astype(np.float64)
         divergence = loss.divergence(statistics, order.basis.astype(np.float64))
         record[role] = Evaluation(divergence, exact.sum(axis=0), exact.T @ exact)
@@ -151,4 +152,4 @@ def replay_block(block: Block, recipe: Recipe, usages: Usages) -> None:
         place = block.places[role]
         for order in recipe.orders:
             old = scaled(usages[role][place], order)
-            usages[role][place] = loss.update_usages(rows, old, order.basis, recipe.spec.damping)
+            usages[role][place] = loss.update_usages(rows, old, order.prepared, recipe.spec.damping)

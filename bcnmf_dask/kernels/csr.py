@@ -1,6 +1,8 @@
-"""Loops over the stored values of a CSR block: sequential, without the GIL, no temporary of size nnz x k.
+"""One visit of the stored values of CSR rows: sequential, without the GIL, no temporary of size nnz x k.
 
-A reconstruction is evaluated at stored values only; the dense product of usages and basis is never formed.
+A reconstruction is evaluated at stored values only; the dense product of usages and basis is never formed. What is
+indexed by feature or component comes padded (`bcnmf_dask.kernels.lanes`), usages do not. Indices may be of any integer
+type and in any order, values of any real one.
 """
 
 import math
@@ -8,63 +10,182 @@ from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+
+from bcnmf_dask.kernels.lanes import add_multiple, dot, load, store, zeros_like
+from bcnmf_dask.kernels.numbers import like, sum_of_logarithms
 
 _compile = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
 @_compile
-def quotient_times_basis(
-    indptr: NDArray[Any],
-    indices: NDArray[Any],
-    values: NDArray[Any],
-    usages: NDArray[Any],
-    basis: NDArray[Any],
-    eps: Any,
-    out: NDArray[Any],
-) -> None:
-    """Add ``(rows / reconstruction) @ basis`` to ``out`` (n_rows, n_components)."""
+def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: Any, new: Any, width: Any) -> None:
+    """Set ``new`` to the usages after one multiplicative step.
+
+    Parameters
+    ----------
+    rows : tuple of arrays
+        Pointers, indices and values.
+    usages : ndarray (n_rows, n_components)
+    basis : ndarray (n_features, padded)
+    sums : ndarray (padded,)
+        Of the columns of the basis.
+    step : (eps, damping)
+        The first in the type of the usages.
+    new : ndarray (n_rows, n_components)
+    width : tuple
+        See `bcnmf_dask.kernels.lanes.width_of`.
+    """
+    scratch = np.zeros((1, basis.shape[1]), basis.dtype)
     for row in range(usages.shape[0]):
-        for position in range(indptr[row], indptr[row + 1]):
-            feature = indices[position]
-            reconstruction = eps
-            for component in range(basis.shape[1]):
-                reconstruction += usages[row, component] * basis[feature, component]
-            quotient = values[position] / reconstruction
-            for component in range(basis.shape[1]):
-                out[row, component] += quotient * basis[feature, component]
+        _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
 
 
 @_compile
-def quotient_statistics(
-    indptr: NDArray[Any],
-    indices: NDArray[Any],
-    values: NDArray[Any],
-    usages: NDArray[Any],
-    basis: NDArray[Any],
-    eps: Any,
-    cross: NDArray[Any],
-) -> float:
-    """Add ``(rows / reconstruction).T @ usages`` to ``cross``; return the sum of ``x log(x / reconstruction) - x``."""
+def sum_kullback_leibler(rows: Any, usages: Any, basis: Any, eps: Any, cross: Any, width: Any) -> float:
+    """Add ``(rows / reconstruction).T @ usages`` to ``cross``; return the sum of ``x log(x / reconstruction) - x``.
+
+    Parameters as in `step_kullback_leibler`; ``cross`` is of the shape of the basis.
+    """
+    scratch = np.zeros((1, basis.shape[1]), basis.dtype)
+    quotients = np.empty(_longest(rows[0]), basis.dtype)
     data_term = 0.0
     for row in range(usages.shape[0]):
-        for position in range(indptr[row], indptr[row + 1]):
-            feature = indices[position]
-            reconstruction = eps
-            for component in range(basis.shape[1]):
-                reconstruction += usages[row, component] * basis[feature, component]
-            quotient = values[position] / reconstruction
-            for component in range(basis.shape[1]):
-                cross[feature, component] += quotient * usages[row, component]
-            if values[position] > 0:  # an explicit zero has no logarithm and adds nothing
-                data_term += values[position] * (math.log(quotient) - 1.0)
+        data_term += _sum_quotients(rows, row, usages, basis, eps, cross, quotients, scratch, width)
     return data_term
 
 
 @_compile
-def sum_of_squares(values: NDArray[Any]) -> float:
-    """The float64 sum of squares of a flat array of any float type."""
-    total = 0.0
-    for value in values:
-        total += np.float64(value) * np.float64(value)
-    return total
+def sweep_kullback_leibler(
+    rows: Any, usages: Any, basis: Any, sums: Any, step: Any, new: Any, cross: Any, width: Any
+) -> float:
+    """Both of the above, row by row: the second finds in the nearest cache what the first has fetched."""
+    scratch = np.zeros((1, basis.shape[1]), basis.dtype)
+    quotients = np.empty(_longest(rows[0]), basis.dtype)
+    data_term = 0.0
+    for row in range(usages.shape[0]):
+        _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
+        data_term += _sum_quotients(rows, row, new, basis, step[0], cross, quotients, scratch, width)
+    return data_term
+
+
+@_compile
+def step_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, new: Any, width: Any) -> None:
+    """Set ``new`` to the usages after one multiplicative step.
+
+    Parameters as in `step_kullback_leibler`; ``gram`` (n_components, padded) is that of the basis.
+    """
+    scratch = np.zeros((2, basis.shape[1]), basis.dtype)
+    for row in range(usages.shape[0]):
+        _step_products(rows, row, usages, basis, gram, step, new, scratch, width)
+
+
+@_compile
+def sum_frobenius(rows: Any, usages: Any, cross: Any, width: Any) -> None:
+    """Add ``rows.T @ usages`` to ``cross`` (n_features, padded)."""
+    scratch = np.zeros((1, cross.shape[1]), cross.dtype)
+    for row in range(usages.shape[0]):
+        _sum_products(rows, row, usages, cross, scratch, width)
+
+
+@_compile
+def sweep_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, new: Any, cross: Any, width: Any) -> None:
+    """Both of the above, row by row."""
+    scratch = np.zeros((2, basis.shape[1]), basis.dtype)
+    for row in range(usages.shape[0]):
+        _step_products(rows, row, usages, basis, gram, step, new, scratch, width)
+        _sum_products(rows, row, new, cross, scratch, width)
+
+
+@_compile
+def _step_quotients(
+    rows: Any, row: int, usages: Any, basis: Any, sums: Any, step: Any, new: Any, scratch: Any, width: Any
+) -> None:
+    indptr, indices, values = rows
+    eps, damping = step
+    old = _usages_of(usages, row, scratch, width)
+    numerator = zeros_like(old)
+    for place in range(np.uintp(indptr[row]), np.uintp(indptr[row + 1])):  # unsigned: never counted from the end
+        features = load(basis, indices[place], width)
+        quotient = like(values[place], eps) / (dot(old, features) + eps)
+        numerator = add_multiple(numerator, quotient, features)
+    store(scratch, 0, numerator)
+    _multiply(usages, row, scratch[0], sums, eps, damping, new)
+
+
+@_compile
+def _sum_quotients(
+    rows: Any, row: int, usages: Any, basis: Any, eps: Any, cross: Any, quotients: Any, scratch: Any, width: Any
+) -> float:
+    indptr, indices, values = rows
+    first, last = np.uintp(indptr[row]), np.uintp(indptr[row + 1])
+    now = _usages_of(usages, row, scratch, width)
+    for place in range(first, last):
+        feature = indices[place]
+        quotient = like(values[place], eps) / (dot(now, load(basis, feature, width)) + eps)
+        store(cross, feature, add_multiple(load(cross, feature, width), quotient, now))
+        quotients[place - first] = quotient
+    return sum_of_logarithms(values[first:last], quotients)
+
+
+@_compile
+def _step_products(
+    rows: Any, row: int, usages: Any, basis: Any, gram: Any, step: Any, new: Any, scratch: Any, width: Any
+) -> None:
+    indptr, indices, values = rows
+    eps, damping = step
+    numerator = load(scratch, 0, width)
+    numerator = zeros_like(numerator)
+    other = numerator
+    first, pairs = np.uintp(indptr[row]), np.uintp((indptr[row + 1] - indptr[row]) // 2)
+    middle = first + pairs
+    for place in range(first, middle):  # two sums, as one would wait for itself
+        numerator = add_multiple(numerator, like(values[place], eps), load(basis, indices[place], width))
+        far = place + pairs
+        other = add_multiple(other, like(values[far], eps), load(basis, indices[far], width))
+    for place in range(middle + pairs, np.uintp(indptr[row + 1])):
+        numerator = add_multiple(numerator, like(values[place], eps), load(basis, indices[place], width))
+    numerator = add_multiple(numerator, like(1.0, eps), other)
+    denominator = zeros_like(numerator)
+    for component in range(usages.shape[1]):
+        denominator = add_multiple(denominator, usages[row, component], load(gram, component, width))
+    store(scratch, 0, numerator)
+    store(scratch, 1, denominator)
+    _multiply(usages, row, scratch[0], scratch[1], eps, damping, new)
+
+
+@_compile
+def _sum_products(rows: Any, row: int, usages: Any, cross: Any, scratch: Any, width: Any) -> None:
+    indptr, indices, values = rows
+    now = _usages_of(usages, row, scratch, width)
+    for place in range(np.uintp(indptr[row]), np.uintp(indptr[row + 1])):
+        feature = indices[place]
+        factor = like(values[place], cross[0, 0])
+        store(cross, feature, add_multiple(load(cross, feature, width), factor, now))
+
+
+@_compile
+def _multiply(usages: Any, row: int, numerator: Any, denominator: Any, eps: Any, damping: float, new: Any) -> None:
+    """The published step of one row, see `bcnmf_dask.updates.multiplicative.multiply`."""
+    for component in range(usages.shape[1]):
+        ratio = numerator[component] / (denominator[component] + eps)
+        if damping == 0.5:
+            ratio = math.sqrt(ratio)
+        elif damping != 1.0:
+            ratio = like(ratio**damping, ratio)
+        new[row, component] = usages[row, component] * ratio
+
+
+@_compile
+def _usages_of(usages: Any, row: int, scratch: Any, width: Any) -> Any:
+    """One row as lanes; the first row of ``scratch``, whose padding is zero, holds them too."""
+    for component in range(usages.shape[1]):
+        scratch[0, component] = usages[row, component]
+    return load(scratch, 0, width)
+
+
+@_compile
+def _longest(indptr: Any) -> int:
+    longest = 0
+    for row in range(indptr.size - 1):
+        longest = max(longest, indptr[row + 1] - indptr[row])
+    return longest

@@ -47,6 +47,18 @@ def look_at(rows: Rows, features: NDArray[np.bool_]) -> Seen:
 
 
 @_compile
+def has_repeated(indptr: NDArray[Any], indices: NDArray[Any], n_features: int) -> bool:
+    """Whether any row of a CSR matrix, whose indices may be in any order, stores a feature more than once."""
+    last_row = np.full(n_features, -1)
+    for row in range(indptr.size - 1):
+        for place in range(indptr[row], indptr[row + 1]):
+            if last_row[indices[place]] == row:
+                return True
+            last_row[indices[place]] = row
+    return False
+
+
+@_compile
 def _look(values: NDArray[Any], ends: NDArray[Any], indices: NDArray[Any], features: NDArray[np.bool_]) -> Any:
     negative, non_finite, fractional, zero_rows = 0, 0, 0, 0
     first_negative, first_non_finite = -1, -1

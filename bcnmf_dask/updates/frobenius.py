@@ -5,24 +5,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, stored_values
-from bcnmf_dask.kernels.csr import sum_of_squares
+from bcnmf_dask.backend import Rows, is_sparse, parts_of
+from bcnmf_dask.kernels import csr
+from bcnmf_dask.kernels.numbers import sum_of_squares
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import multiply
 from bcnmf_dask.updates.statistics import Statistics
+from bcnmf_dask.updates.tiles import tiles
 
 EPS = 1e-10
 
 
-def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping: float) -> NDArray[Any]:
+def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
     """One multiplicative step of the usages at a fixed basis.
 
     Parameters
     ----------
     rows : ndarray or csr_array (n, n_features)
-        Non-negative data.
+        Non-negative data of any real type. Of a CSR array only stored values are visited.
     usages : ndarray (n, n_components)
-        Of the same dtype, as are the result and ``basis``.
-    basis : ndarray (n_features, n_components)
+        In the type of the basis, as is the result.
+    basis : Basis
     damping : float
         Exponent of the multiplicative step, in (0, 1].
 
@@ -31,15 +34,55 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping
     ndarray (n, n_components)
         New usages; their divergence is never larger.
     """
-    return multiply(usages, rows @ basis, usages @ (basis.T @ basis), EPS, damping)
+    new = np.empty_like(usages)
+    if is_sparse(rows):
+        step = usages.dtype.type(EPS), damping
+        csr.step_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, basis.width)
+        return new
+    for place, values in tiles(rows, usages.dtype):
+        new[place] = _step(values, usages[place], basis, damping)
+    return new
 
 
-def contribute(rows: Rows, usages: NDArray[Any], basis: NDArray[Any]) -> Statistics:  # noqa: ARG001
-    """What these rows add to the `Statistics` of a sweep; ``basis`` plays no part in this loss."""
-    cross = np.asarray(rows.T @ usages)
-    gram = usages.T @ usages
-    squares = sum_of_squares(stored_values(rows).ravel())
-    return Statistics(cross.astype(np.float64), gram.astype(np.float64), squares)
+def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
+    """What these rows add to the `Statistics` of a sweep, at the new usages."""
+    if is_sparse(rows):
+        cross = np.zeros_like(basis.lanes)
+        csr.sum_frobenius(parts_of(rows), usages, cross, basis.width)
+        return _statistics(usages, cross, sum_of_squares(rows.data))
+    cross, squares = np.zeros_like(basis.values.T, order="C"), 0.0
+    for place, values in tiles(rows, usages.dtype):
+        squares += _sum(values, usages[place], cross)
+    return _statistics(usages, cross.T, squares)
+
+
+def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
+    """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
+    new = np.empty_like(usages)
+    if is_sparse(rows):
+        cross, step = np.zeros_like(basis.lanes), (usages.dtype.type(EPS), damping)
+        csr.sweep_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, cross, basis.width)
+        return new, _statistics(new, cross, sum_of_squares(rows.data))
+    cross, squares = np.zeros_like(basis.values.T, order="C"), 0.0
+    for place, values in tiles(rows, usages.dtype):
+        new[place] = _step(values, usages[place], basis, damping)
+        squares += _sum(values, new[place], cross)
+    return new, _statistics(new, cross.T, squares)
+
+
+def _step(values: NDArray[Any], usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
+    return multiply(usages, values @ basis.values, usages @ basis.gram, EPS, damping)
+
+
+def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
+    cross += usages.T @ values
+    return float(sum_of_squares(values.reshape(-1)))
+
+
+def _statistics(usages: NDArray[Any], cross: NDArray[Any], squares: float) -> Statistics:
+    """Of sums over rows; what pads the cross is cut off."""
+    gram = (usages.T @ usages).astype(np.float64)
+    return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C"), gram, squares)
 
 
 def update_basis(

@@ -4,26 +4,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
 
-from bcnmf_dask.backend import Rows, is_sparse
-from bcnmf_dask.kernels.csr import quotient_statistics, quotient_times_basis
+from bcnmf_dask.backend import Rows, is_sparse, parts_of
+from bcnmf_dask.kernels import csr
+from bcnmf_dask.kernels.numbers import sum_of_logarithms
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import multiply
 from bcnmf_dask.updates.statistics import Statistics
+from bcnmf_dask.updates.tiles import tiles
 
 EPS = 1e-16
 
 
-def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping: float) -> NDArray[Any]:
+def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
     """One multiplicative step of the usages at a fixed basis.
 
     Parameters
     ----------
     rows : ndarray or csr_array (n, n_features)
-        Non-negative data. Of a CSR array only stored values are visited.
+        Non-negative data of any real type. Of a CSR array only stored values are visited.
     usages : ndarray (n, n_components)
-        Of the same dtype, as are the result and ``basis``.
-    basis : ndarray (n_features, n_components)
+        In the type of the basis, as is the result.
+    basis : Basis
     damping : float
         Exponent of the multiplicative step, in (0, 1].
 
@@ -32,27 +34,63 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: NDArray[Any], damping
     ndarray (n, n_components)
         New usages; their divergence is never larger.
     """
-    eps = usages.dtype.type(EPS)
+    new = np.empty_like(usages)
     if is_sparse(rows):
-        numerator = np.zeros_like(usages)
-        quotient_times_basis(rows.indptr, rows.indices, rows.data, usages, basis, eps, numerator)
-    else:
-        numerator = (rows / (usages @ basis.T + eps)) @ basis
-    return multiply(usages, numerator, basis.sum(axis=0), EPS, damping)
+        step = usages.dtype.type(EPS), damping
+        csr.step_kullback_leibler(parts_of(rows), usages, basis.lanes, basis.sums, step, new, basis.width)
+        return new
+    for place, values in tiles(rows, usages.dtype):
+        new[place] = _step(values, usages[place], basis, damping)
+    return new
 
 
-def contribute(rows: Rows, usages: NDArray[Any], basis: NDArray[Any]) -> Statistics:
+def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
     """What these rows add to the `Statistics` of a sweep, at the new usages and the same basis."""
-    eps = usages.dtype.type(EPS)
-    mass = usages.sum(axis=0, dtype=np.float64)
     if is_sparse(rows):
-        cross = np.zeros_like(basis)
-        data_term = quotient_statistics(rows.indptr, rows.indices, rows.data, usages, basis, eps, cross)
-    else:
-        quotient = rows / (usages @ basis.T + eps)
-        cross = quotient.T @ usages
-        data_term = float(np.sum(xlogy(rows, quotient) - rows, dtype=np.float64))
-    return Statistics(cross.astype(np.float64), mass, data_term)
+        cross, eps = np.zeros_like(basis.lanes), usages.dtype.type(EPS)
+        data_term = csr.sum_kullback_leibler(parts_of(rows), usages, basis.lanes, eps, cross, basis.width)
+        return _statistics(usages, cross, data_term)
+    cross, data_term = np.zeros_like(basis.values.T, order="C"), 0.0
+    for place, values in tiles(rows, usages.dtype):
+        data_term += _sum(values, usages[place], basis, cross)
+    return _statistics(usages, cross.T, data_term)
+
+
+def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
+    """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
+    new = np.empty_like(usages)
+    if is_sparse(rows):
+        cross, step = np.zeros_like(basis.lanes), (usages.dtype.type(EPS), damping)
+        given = parts_of(rows), usages, basis.lanes, basis.sums, step
+        return new, _statistics(new, cross, csr.sweep_kullback_leibler(*given, new, cross, basis.width))
+    cross, data_term = np.zeros_like(basis.values.T, order="C"), 0.0
+    for place, values in tiles(rows, usages.dtype):
+        new[place] = _step(values, usages[place], basis, damping)
+        data_term += _sum(values, new[place], basis, cross)
+    return new, _statistics(new, cross.T, data_term)
+
+
+def _step(values: NDArray[Any], usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
+    return multiply(usages, _quotients(values, usages, basis) @ basis.values, basis.sums, EPS, damping)
+
+
+def _sum(values: NDArray[Any], usages: NDArray[Any], basis: Basis, cross: NDArray[Any]) -> float:
+    quotients = _quotients(values, usages, basis)
+    cross += usages.T @ quotients
+    return float(sum_of_logarithms(values.reshape(-1), quotients.reshape(-1)))
+
+
+def _quotients(values: NDArray[Any], usages: NDArray[Any], basis: Basis) -> NDArray[Any]:
+    reconstruction: NDArray[Any] = usages @ basis.values.T
+    reconstruction += reconstruction.dtype.type(EPS)
+    np.divide(values, reconstruction, out=reconstruction)
+    return reconstruction
+
+
+def _statistics(usages: NDArray[Any], cross: NDArray[Any], data_term: float) -> Statistics:
+    """Of sums over rows; what pads the cross is cut off."""
+    mass = usages.sum(axis=0, dtype=np.float64)
+    return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C"), mass, data_term)
 
 
 def update_basis(

@@ -1,4 +1,4 @@
-"""The losses by name, each a record of the same four pure functions."""
+"""The losses by name, each a record of the same five pure functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.updates import frobenius, kullback_leibler
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.statistics import Statistics
 
 
@@ -22,15 +23,16 @@ class Loss:
         What ``damping=None`` means: the authors' current default.
     eps : float
         The published guard against division by zero. It is absolute, so values must be far above it.
-    update_usages, contribute, update_basis, divergence : callable
+    update_usages, contribute, sweep, update_basis, divergence : callable
         See `bcnmf_dask.updates.frobenius` and `bcnmf_dask.updates.kullback_leibler`.
     """
 
     name: str
     default_damping: float
     eps: float
-    update_usages: Callable[[Rows, NDArray[Any], NDArray[Any], float], NDArray[Any]]
-    contribute: Callable[[Rows, NDArray[Any], NDArray[Any]], Statistics]
+    update_usages: Callable[[Rows, NDArray[Any], Basis, float], NDArray[Any]]
+    contribute: Callable[[Rows, NDArray[Any], Basis], Statistics]
+    sweep: Callable[[Rows, NDArray[Any], Basis, float], tuple[NDArray[Any], Statistics]]
     update_basis: Callable[[NDArray[Any], Statistics, Statistics | None, float, float], NDArray[Any]]
     divergence: Callable[[Statistics, NDArray[Any]], float]
 
@@ -42,6 +44,7 @@ LOSSES: dict[str, Loss] = {
         frobenius.EPS,
         frobenius.update_usages,
         frobenius.contribute,
+        frobenius.sweep,
         frobenius.update_basis,
         frobenius.divergence,
     ),
@@ -51,6 +54,7 @@ LOSSES: dict[str, Loss] = {
         kullback_leibler.EPS,
         kullback_leibler.update_usages,
         kullback_leibler.contribute,
+        kullback_leibler.sweep,
         kullback_leibler.update_basis,
         kullback_leibler.divergence,
     ),

@@ -287,6 +287,22 @@ def test_rows_that_have_both_roles_take_twice_the_memory():
     assert sum(footprint.rows(shard) for shard in plan.shards) == (200 + 100) * 30 * 8
 
 
+@pytest.mark.parametrize(
+    ("stored", "bytes_each"), [("uint8", 1), ("int16", 2), ("int64", 4), ("float64", 4), ("float32", 4)]
+)
+def test_whole_numbers_of_a_store_are_held_as_they_are_where_that_is_smaller(stored, bytes_each, tmp_path):
+    zarr.create_array(tmp_path / "x.zarr", data=counts()[0].astype(stored), chunks=(50, 40))
+    inputs = read_inputs(tmp_path / "x.zarr", None)
+    plan = plan_shards(inputs)
+    rows = sum(Footprint(inputs, plan, "float32", [3]).rows(shard) for shard in plan.shards)
+    assert rows == bytes_each * counts()[0].size
+    zarr.create_array(tmp_path / "reference.zarr", data=counts()[0].astype(np.float32), chunks=(50, 40))
+    fits = [
+        BCNMF(3, 0.0, max_iter=5, tol=0).fit(tmp_path / name, client=False) for name in ("x.zarr", "reference.zarr")
+    ]
+    assert fits[0].components_.tobytes() == fits[1].components_.tobytes()
+
+
 def test_chunks_that_are_decoded_whole_take_memory_too(tmp_path):
     zarr.create_array(tmp_path / "x.zarr", data=np.ones((6000, 40), np.float32), chunks=(4000, 40))
     inputs = read_inputs(tmp_path / "x.zarr", None)

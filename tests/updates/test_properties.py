@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import alphas, csr, dampings, make_problem, problems, with_zeros
 
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.initialise import normalise
 from bcnmf_dask.updates.losses import LOSSES
 
@@ -18,12 +19,13 @@ layouts = st.sampled_from([np.asarray, csr])
 
 
 def step_usages(loss, problem, damping, layout=np.asarray):
-    return [loss.update_usages(layout(rows), usages, problem.basis, damping) for rows, usages in problem.sides]
+    return [loss.update_usages(layout(rows), usages, Basis(problem.basis), damping) for rows, usages in problem.sides]
 
 
 def step_basis(loss, problem, usages, alpha, damping, layout=np.asarray):
     sums = [
-        loss.contribute(layout(rows), one, problem.basis) for (rows, _), one in zip(problem.sides, usages, strict=True)
+        loss.contribute(layout(rows), one, Basis(problem.basis))
+        for (rows, _), one in zip(problem.sides, usages, strict=True)
     ]
     return loss.update_basis(problem.basis, *sums, alpha, damping)
 
@@ -57,7 +59,7 @@ def test_a_basis_step_never_raises_the_objective_at_fixed_usages(name, problem, 
     usages = [one for _, one in problem.sides]
     for _ in range(steps):
         usages = [
-            loss.update_usages(rows, one, problem.basis, damping)
+            loss.update_usages(rows, one, Basis(problem.basis), damping)
             for (rows, _), one in zip(problem.sides, usages, strict=True)
         ]
     new = step_basis(loss, problem, usages, alpha, damping)
@@ -112,7 +114,7 @@ def test_zero_rows_features_and_components_stay_zero(name, problem, alpha, dampi
 @given(problem=problems.map(with_zeros))
 def test_zeros_leave_the_divergence_finite(name, problem):
     usages = step_usages(LOSSES[name], problem, 1.0)
-    sums = LOSSES[name].contribute(problem.target, usages[0], problem.basis)
+    sums = LOSSES[name].contribute(problem.target, usages[0], Basis(problem.basis))
     assert np.isfinite(LOSSES[name].divergence(sums, problem.basis))
 
 
@@ -121,7 +123,7 @@ def test_zeros_leave_the_divergence_finite(name, problem):
 def test_a_row_is_stepped_alike_alone_and_among_others(name, problem, damping):
     together = step_usages(LOSSES[name], problem, damping)[0]
     alone = [
-        LOSSES[name].update_usages(problem.target[i : i + 1], old[None], problem.basis, damping)[0]
+        LOSSES[name].update_usages(problem.target[i : i + 1], old[None], Basis(problem.basis), damping)[0]
         for i, old in enumerate(problem.target_usages)
     ]
     np.testing.assert_allclose(alone, together, rtol=1e-12)

@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 from problems import csr, make_problem
 
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import LOSSES
 
 SWEEPS = {"frobenius": oracle.frobenius_sweep, "kullback-leibler": oracle.kl_sweep}
@@ -24,8 +25,8 @@ def one_sweep(problem, name, alpha, damping, layout, dtype):
     usages, statistics = [], []
     for matrix, start in problem.sides:
         rows = LAYOUTS[layout](matrix, dtype)
-        usages.append(loss.update_usages(rows, start.astype(dtype), basis, damping))
-        statistics.append(loss.contribute(rows, usages[-1], basis))
+        usages.append(loss.update_usages(rows, start.astype(dtype), Basis(basis), damping))
+        statistics.append(loss.contribute(rows, usages[-1], Basis(basis)))
     new = loss.update_basis(basis.astype(np.float64), *statistics, alpha, damping)
     return new, usages, statistics
 
@@ -91,7 +92,7 @@ def test_divergence_of_statistics_is_that_of_the_rows(name, layout, dtype, preci
 def test_divergence_of_a_perfect_model_is_zero_and_never_below(name):
     problem = make_problem(seed=6)
     perfect = problem.target_usages @ problem.basis.T
-    sums = LOSSES[name].contribute(perfect, problem.target_usages, problem.basis)
+    sums = LOSSES[name].contribute(perfect, problem.target_usages, Basis(problem.basis))
     assert 0.0 <= LOSSES[name].divergence(sums, problem.basis) < 1e-12 * (perfect**2).sum()
 
 
@@ -100,7 +101,7 @@ def test_divergence_of_float32_rows_survives_cancellation(name):
     problem = make_problem(seed=7, n=300, f=50)
     rows = (problem.target_usages @ problem.basis.T * 1.001).astype(np.float32)
     usages, basis = problem.target_usages.astype(np.float32), problem.basis.astype(np.float32)
-    sums = LOSSES[name].contribute(rows, usages, basis)
+    sums = LOSSES[name].contribute(rows, usages, Basis(basis))
     exact = DIVERGENCES[name](rows.astype(float), usages.astype(float) @ basis.astype(float).T)
     slack = 1e-5 * float((rows.astype(float) ** 2).sum())  # what rounding the products to float32 can do
     assert LOSSES[name].divergence(sums, basis.astype(float)) == pytest.approx(exact, abs=slack)
@@ -109,7 +110,7 @@ def test_divergence_of_float32_rows_survives_cancellation(name):
 @both_losses
 def test_without_background_the_basis_step_is_that_of_alpha_zero(name):
     problem, loss = make_problem(seed=8), LOSSES[name]
-    target, background = (loss.contribute(rows, usages, problem.basis) for rows, usages in problem.sides)
+    target, background = (loss.contribute(rows, usages, Basis(problem.basis)) for rows, usages in problem.sides)
     alone = loss.update_basis(problem.basis, target, None, 3.0, 0.7)
     np.testing.assert_array_equal(alone, loss.update_basis(problem.basis, target, background, 0.0, 0.7))
 
@@ -118,8 +119,8 @@ def test_without_background_the_basis_step_is_that_of_alpha_zero(name):
 def test_statistics_of_two_halves_sum_to_those_of_the_whole(name):
     problem, loss = make_problem(seed=9), LOSSES[name]
     rows, usages = problem.target, problem.target_usages
-    whole = loss.contribute(rows, usages, problem.basis)
-    halves = [loss.contribute(rows[part], usages[part], problem.basis) for part in (slice(5), slice(5, None))]
+    whole = loss.contribute(rows, usages, Basis(problem.basis))
+    halves = [loss.contribute(rows[part], usages[part], Basis(problem.basis)) for part in (slice(5), slice(5, None))]
     for one, first, second in zip(whole, *halves, strict=True):
         np.testing.assert_allclose(first + second, one, rtol=1e-12)
 
@@ -131,8 +132,8 @@ def test_no_argument_is_changed(name, layout):
     rows = LAYOUTS[layout](problem.target, "float64")
     given = [problem.target_usages, problem.basis, rows.data if sp.issparse(rows) else rows]
     before = [array.copy() for array in given]
-    usages = loss.update_usages(rows, problem.target_usages, problem.basis, 0.5)
-    sums = loss.contribute(rows, usages, problem.basis)
+    usages = loss.update_usages(rows, problem.target_usages, Basis(problem.basis), 0.5)
+    sums = loss.contribute(rows, usages, Basis(problem.basis))
     copies = [sums.cross.copy(), sums.moment.copy()]
     loss.update_basis(problem.basis, sums, sums, 2.0, 0.5)
     for array, old in zip([*given, sums.cross, sums.moment], before + copies, strict=True):

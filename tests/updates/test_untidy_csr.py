@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.engine.taking import from_chunks
+from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import LOSSES
 
 N, F, K = 11, 6, 3
@@ -63,9 +64,10 @@ def test_untidy_rows_give_the_dense_answer(name, form, seed):
     for rows in (sparse, dense):
         parts, _ = blocks_of(rows, "float64")
         usages = [
-            loss.update_usages(part, start[4 * i : 4 * i + part.shape[0]], basis, 0.5) for i, part in enumerate(parts)
+            loss.update_usages(part, start[4 * i : 4 * i + part.shape[0]], Basis(basis), 0.5)
+            for i, part in enumerate(parts)
         ]
-        sums = [loss.contribute(part, one, basis) for part, one in zip(parts, usages, strict=True)]
+        sums = [loss.contribute(part, one, Basis(basis)) for part, one in zip(parts, usages, strict=True)]
         results.append((np.concatenate(usages), *(sum(parts) for parts in zip(*sums, strict=True))))
     for ours, expected in zip(*results, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
@@ -88,3 +90,19 @@ def test_what_is_seen_in_untidy_rows_is_what_is_seen_in_dense_ones(form):
     assert ours.zero_rows == expected.zero_rows
     assert ours.fractional == expected.fractional == 0
     np.testing.assert_array_equal(ours.seen, expected.seen)
+
+
+def test_whole_numbers_and_unsorted_columns_are_not_copied():
+    sparse, _ = untidy(0, "unsorted")
+    counts = sp.csr_array((sparse.data.astype(np.int64), sparse.indices, sparse.indptr), shape=sparse.shape)
+    for rows in (sparse, counts):
+        blocks, _ = blocks_of(rows, rows.dtype.name)
+        assert all(np.shares_memory(block.data, rows.data) for block in blocks)
+        assert all(np.shares_memory(block.indices, rows.indices) for block in blocks)
+
+
+def test_duplicates_that_a_small_type_cannot_hold_together_are_summed():
+    parts = (np.array([200, 100, 7], np.uint8), np.array([2, 2, 1]), np.array([0, 2, 3, *[3] * (N - 2)]))
+    (first, *_), findings = blocks_of(sp.csr_array(parts, shape=(N, F)), "uint8")
+    assert first.toarray()[0, 2] == 300
+    assert findings.largest == 300

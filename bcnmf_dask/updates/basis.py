@@ -1,0 +1,55 @@
+"""A basis, and what every block of a visit needs of it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.kernels.lanes import padded, width_of
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A basis, and what is made of it once, on demand.
+
+    Attributes
+    ----------
+    values : ndarray (n_features, n_components)
+    """
+
+    values: NDArray[Any]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values, and of all that is made of them."""
+        dtype: np.dtype[Any] = self.values.dtype
+        return dtype
+
+    @cached_property
+    def sums(self) -> NDArray[Any]:
+        """Of the columns."""
+        sums: NDArray[Any] = self.values.sum(axis=0)
+        return sums
+
+    @cached_property
+    def gram(self) -> NDArray[Any]:
+        """Products of the columns with each other (n_components, n_components)."""
+        gram: NDArray[Any] = self.values.T @ self.values
+        return gram
+
+    @cached_property
+    def lanes(self) -> NDArray[Any]:
+        """The values, padded as the kernels for CSR rows want them."""
+        return padded(self.values)
+
+    @cached_property
+    def gram_lanes(self) -> NDArray[Any]:
+        """The Gram matrix, padded likewise."""
+        return padded(self.gram)
+
+    @property
+    def width(self) -> tuple[int, ...]:
+        """Of the padded rows; see `bcnmf_dask.kernels.lanes.width_of`."""
+        return width_of(self.lanes)
