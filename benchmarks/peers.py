@@ -125,8 +125,7 @@ def main():
     measurements = [Measurement(words(case), 1, cores, REAL, figure) for case, figure in figures.items()]
     parameters = {"rows": [N_TARGET, N_BACKGROUND], "features": N_FEATURES, "density": DENSITY}
     parameters |= {"components": COMPONENTS, "sweeps": SWEEPS, "rounds": ROUNDS, "peers": peer_sweeps.installed()}
-    run = new_run("peers", "python benchmarks/peers.py", parameters, measurements)
-    run = type(run)(**{**vars(run), "verdicts": tuple(judge(figures))})
+    run = new_run("peers", "python benchmarks/peers.py", parameters, measurements, judge(figures))
     write(run, given.out)
     print("\n".join(tables(run)))
 

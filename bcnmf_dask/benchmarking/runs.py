@@ -107,12 +107,18 @@ def verdict(what: str, measured: str, budget: str = "", met: bool | None = None)
     return Verdict(what, measured, budget, status)
 
 
-def new_run(benchmark: str, command: str, parameters: Mapping[str, Any], measurements: Iterable[Measurement]) -> Run:
-    """A run on this machine, now; without verdicts."""
+def new_run(
+    benchmark: str,
+    command: str,
+    parameters: Mapping[str, Any],
+    measurements: Iterable[Measurement],
+    verdicts: Iterable[Verdict] = (),
+) -> Run:
+    """A run on this machine, now."""
     here = versions()
     machine = {"cpu": here["cpu"], "cores": usable_cores(), "system": platform.platform()}
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    return Run(benchmark, command, date, machine, here, parameters, tuple(measurements))
+    return Run(benchmark, command, date, machine, here, parameters, tuple(measurements), tuple(verdicts))
 
 
 def write(run: Run, path: Path) -> None:

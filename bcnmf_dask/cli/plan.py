@@ -1,6 +1,7 @@
 """``bcnmf-dask plan``, and what a fit is about to do, in lines for people."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from statistics import median
 from typing import Annotated
@@ -126,10 +127,10 @@ def _imagined(
 
 
 def _room(memory: str, threads: int) -> Room:
-    try:
-        return room_within(parse_bytes(memory), threads)
-    except ValueError as error:
-        raise typer.BadParameter(f"got {memory!r}. Give a size, like '64 GB'.", param_hint="--memory") from error
+    with suppress(ValueError):
+        if (limit := parse_bytes(memory)) > 0:
+            return room_within(limit, threads)
+    raise typer.BadParameter(f"got {memory!r}. Give a size, like '64 GB'.", param_hint="--memory")
 
 
 def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, max_iter: int) -> Lines:

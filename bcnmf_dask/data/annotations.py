@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.handles import reading
-from bcnmf_dask.data.locations import Stamp, stamp_of
+from bcnmf_dask.data.locations import Stamp, shown, stamp_of
 from bcnmf_dask.data.patience import patiently
 from bcnmf_dask.data.stored import open_group
 from bcnmf_dask.data.wording import shortened
@@ -104,12 +104,12 @@ class StoredAnnotation:
         return patiently(self.path, lambda: self._names(start, stop))
 
     def _names(self, start: int, stop: int) -> Names:
-        with reading(self.path):
+        with reading(shown(self.path)):
             frame = self._open()
             if _stamp(self.path, self.element, frame) != self.stamp:
                 raise InputError(
-                    f"{self.path!r} has changed since it was first opened: its {self.element} may name others now. "
-                    "Leave a store alone while it is in use."
+                    f"{shown(self.path)!r} has changed since it was first opened: its {self.element} may name others "
+                    "now. Leave a store alone while it is in use."
                 )
             return as_names(_strings(frame[frame.attrs["_index"]])[start:stop])
 
@@ -119,17 +119,17 @@ class StoredAnnotation:
 
     def columns(self) -> list[str]:
         """See :meth:`Annotation.columns`."""
-        with reading(self.path):
+        with reading(shown(self.path)):
             return [str(column) for column in self._open().attrs["column-order"]]
 
     def column(self, key: str) -> "pd.Series[Any]":
         """See :meth:`Annotation.column`."""
-        with reading(self.path):
+        with reading(shown(self.path)):
             return pd.Series(anndata.io.read_elem(self._open()[key]))
 
     def whole(self) -> pd.DataFrame:
         """See :meth:`Annotation.whole`."""
-        with reading(self.path):
+        with reading(shown(self.path)):
             frame: pd.DataFrame = anndata.io.read_elem(self._open())
             return frame
 
@@ -139,7 +139,7 @@ class StoredAnnotation:
 
 def stored_annotation(path: str, element: str) -> Annotation:
     """``obs`` or ``var`` of the AnnData at the absolute ``path``; read whole if older than AnnData 0.8."""
-    with reading(path):
+    with reading(shown(path)):
         frame = open_group(path)[element]
         if frame.attrs.get("encoding-version") == "0.2.0":
             return StoredAnnotation(path, element, _stamp(path, element, frame))

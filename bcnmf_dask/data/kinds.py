@@ -15,7 +15,7 @@ from anndata import AnnData
 
 from bcnmf_dask.data import readers
 from bcnmf_dask.data.handles import reading
-from bcnmf_dask.data.locations import exists, holds_zarr, is_url
+from bcnmf_dask.data.locations import exists, holds_zarr, is_url, shown
 from bcnmf_dask.data.tables import Table
 from bcnmf_dask.errors import InputError
 
@@ -73,19 +73,19 @@ def open_table(value: Any, layer: str | None) -> Table:
     for kind in KINDS:
         if kind.accepts(value):
             return kind.read(value, layer)
-    got = f"the path {os.fspath(value)!r}" if _is_path(value) else f"an object of type {type(value).__name__}"
+    got = f"the path {shown(value)!r}" if _is_path(value) else f"an object of type {type(value).__name__}"
     raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")
 
 
 def _check_place(path: str | os.PathLike[str]) -> None:
-    with reading(os.fspath(path)):
+    with reading(shown(path)):
         found = exists(path)
     if not found and is_url(path):
-        raise InputError(f"{os.fspath(path)!r} does not exist, or may not be read from here. Check the URL.")
+        raise InputError(f"{shown(path)!r} does not exist, or may not be read from here. Check the URL.")
     if not found:
         raise InputError(f"{os.fspath(path)!r} does not exist. Check the path; it is seen from {Path.cwd()}.")
     if is_url(path) and not _is_zarr(path):
         raise InputError(
-            f"{os.fspath(path)!r} is no Zarr store, and of URLs nothing else is read. Copy the file here; "
-            "`bcnmf-dask ingest` then writes it as a store, which may be kept at a URL."
+            f"{shown(path)!r} is no Zarr store, and of URLs nothing else is read. Copy the file here; "
+            "`bcnmf-dask ingest` then writes it as a store, and a copy of that at a URL can be read."
         )

@@ -14,10 +14,13 @@ from bcnmf_dask.data.findings import Findings, inspect
 from bcnmf_dask.data.inputs import Store
 from bcnmf_dask.data.matrices import as_declared
 from bcnmf_dask.data.shards import Shard
-from bcnmf_dask.data.sources import DaskSource, MemorySource, Source, stack
+from bcnmf_dask.data.sources import stack
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.kernels.inspection import has_repeated
 from bcnmf_dask.updates.statistics import Role
+
+MOSTLY = 0.9
+"""Of a block that is kept as it is, although only these rows of it are wanted."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class ShardOrder:
     columns : int array or None
         Columns of the source to take, in this order; None is all.
     dtype : str
-        That rows are held in, see `held_dtype`.
+        Of the run: ``"float32"`` or ``"float64"``.
     name : str
         What messages call the store.
     width : int
@@ -75,19 +78,12 @@ def order_shard(store: Store, shard: Shard, dtype: str, resident: bool = True) -
         for role, mask in store.masks.items()
         if role in shard.role_rows
     }
-    held = held_dtype(store.source, dtype).name
-    return ShardOrder(shard, masks, store.columns, held, store.name, store.source.shape[1], resident)
+    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1], resident)
 
 
-def held_dtype(source: Source, dtype: str) -> np.dtype[Any]:
-    """The type that rows are held in for a fit in ``dtype``: whole numbers stay as they are where that saves memory.
-
-    It does where they take no more room, or are in memory already.
-    """
-    wanted = np.dtype(dtype)
-    whole = source.dtype.kind in "bui"
-    at_hand = isinstance(source, MemorySource | DaskSource)
-    return source.dtype if whole and (at_hand or source.dtype.itemsize <= wanted.itemsize) else wanted
+def held_dtype(stored: np.dtype[Any], wanted: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that stored rows are held in: whole numbers stay as they are where they take no more memory."""
+    return stored if stored.kind in "bui" and stored.itemsize <= wanted.itemsize else wanted
 
 
 def bounds_of(shard: Shard) -> list[int]:
@@ -143,7 +139,12 @@ def inspect_block(order: ShardOrder, block: Block) -> Findings:
 
 def _canonical(rows: Rows, columns: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> Rows:
     chosen = rows if columns is None else rows[:, columns]
-    return _canonical_csr(chosen, dtype) if is_sparse(chosen) else np.require(chosen, dtype, ["C", "A"])
+    held = held_dtype(rows.dtype, dtype)  # of what came: a Dask array may declare another type
+    if not is_sparse(chosen):
+        return np.require(chosen, held, ["C", "A"])
+    if columns is not None:
+        chosen.sort_indices()  # sums do not depend on the order of the features in the store
+    return _canonical_csr(chosen, held)
 
 
 def _canonical_csr(rows: sp.csr_array, dtype: np.dtype[Any]) -> sp.csr_array:
@@ -169,12 +170,12 @@ def _parts(order: ShardOrder, start: int, rows: Rows) -> Iterator[tuple[Role, Ro
 
 
 def _pick(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
-    """The rows of a block that serve in a role: a view where they are contiguous, else a copy."""
+    """The rows of a block that serve in a role: a view if that holds little else in memory, else a copy."""
     wanted = np.flatnonzero(mask)
     if not len(wanted):
         return slice_rows(rows, 0, 0)
     first, last = int(wanted[0]), int(wanted[-1]) + 1
-    if last - first == len(wanted):
+    if last - first == len(wanted) and len(wanted) > MOSTLY * rows.shape[0]:
         return slice_rows(rows, first, last)
     picked = rows[wanted]
     return sp.csr_array(picked) if is_sparse(rows) else np.ascontiguousarray(picked)

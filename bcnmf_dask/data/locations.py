@@ -4,6 +4,7 @@ A URL is opened with what fsspec is told by its own configuration and the enviro
 need the same.
 """
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -77,12 +78,29 @@ def stamp_of(path: str, element: str) -> Stamp:
         files, root = _opened(path)
         for mark in METADATA:
             with suppress(FileNotFoundError):
-                return (str(files.ukey(f"{root}/{element}/{mark}" if element else f"{root}/{mark}")),)
+                return _stamp_of_file(files, f"{root}/{element}/{mark}" if element else f"{root}/{mark}")
         raise FileNotFoundError(f"no part {element!r}")
     # The parts of a Zarr store are folders of their own; of any other file we see only the whole.
     part = Path(path, element)
     stat = (part if part.exists() else Path(path)).stat()
     return stat.st_ino, stat.st_mtime_ns
+
+
+def _stamp_of_file(files: Any, path: str) -> Stamp:
+    """Its content, and what the server says of when it was written."""
+    info = files.info(path)
+    said = [str(info[key]) for key in ("ETag", "LastModified", "mtime", "created") if key in info]
+    return (hashlib.blake2b(files.cat_file(path), digest_size=16).hexdigest(), *said)
+
+
+def shown(location: Location) -> str:
+    """The location for messages: without the password and the query that a URL may have."""
+    given = os.fspath(location)
+    if not is_url(given):
+        return given
+    scheme, _, rest = given.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _opened(url: Location) -> tuple[Any, str]:
@@ -91,7 +109,7 @@ def _opened(url: Location) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(os.fspath(url))
     except (ValueError, ImportError) as error:
         raise InputError(
-            f"{os.fspath(url)!r} cannot be opened ({error}). Give a local path, or a URL of a kind that fsspec and its "
+            f"{shown(url)!r} cannot be opened ({error}). Give a local path, or a URL of a kind that fsspec and its "
             "installed extensions know (s3:// needs the package s3fs)."
         ) from error
     files.invalidate_cache()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import dask
 
-from bcnmf_dask.data.locations import exists
+from bcnmf_dask.data.locations import exists, is_url, shown
 from bcnmf_dask.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -18,6 +18,9 @@ PATIENCE = 120.0
 LONGEST_PAUSE = 5.0
 AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.ECONNREFUSED, errno.ECONNRESET}
 """What systems say of storage that may come back."""
+
+DECODERS = ("zarr", "numcodecs", "anndata", "numpy", "scipy", "bcnmf_dask")
+"""Whose errors tell of what was read, not of the way there."""
 
 T = TypeVar("T")
 
@@ -56,7 +59,7 @@ class Patience:
             ``error`` itself if the store is there, or one that says how long it has not been.
         """
         cause = error.__cause__
-        if self.store_is_there() and not _may_come_back(cause):
+        if self.store_is_there() and not _may_come_back(cause, is_url(self._path)):
             raise error
         self._away_since = self._away_since or time.monotonic()
         gone_for = time.monotonic() - self._away_since
@@ -73,7 +76,7 @@ class Patience:
 
 def patiently(path: str, read: Callable[[], T]) -> T:
     """What ``read`` returns, once the store at ``path`` can be read; raises as `Patience.wait`."""
-    patience = Patience(path, path)
+    patience = Patience(shown(path), path)
     while True:
         try:
             return read()
@@ -81,6 +84,9 @@ def patiently(path: str, read: Callable[[], T]) -> T:
             patience.wait(error)
 
 
-def _may_come_back(cause: BaseException | None) -> bool:
-    """Whether storage failed in a way that passes."""
+def _may_come_back(cause: BaseException | None, remote: bool) -> bool:
+    """Whether storage failed in a way that passes; servers say so in the words of many libraries."""
+    if remote and not isinstance(cause, FileNotFoundError | PermissionError):
+        library = type(cause).__module__.partition(".")[0]
+        return isinstance(cause, OSError) or library not in (*DECODERS, "builtins")
     return isinstance(cause, ConnectionError | TimeoutError) or (isinstance(cause, OSError) and cause.errno in AWAY)

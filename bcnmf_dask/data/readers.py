@@ -128,7 +128,7 @@ def from_npy(path: Location) -> Table:
 def from_npz(path: Location) -> Table:
     """A CSR matrix in a ``.npz`` file (``scipy.sparse.save_npz``, or just its four arrays), read whole."""
     location = os.fspath(path)
-    with reading(location), np.load(location) as arrays:
+    with reading(location), np.load(absolute(path)) as arrays:
         kind = str(arrays["format"].astype(str)).upper() if "format" in arrays else "CSR"
         missing = sorted({"data", "indices", "indptr", "shape"} - set(arrays))
         if kind != "CSR" or missing:

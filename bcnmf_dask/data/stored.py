@@ -6,7 +6,6 @@ the last of them, so that a finished fit does not keep a user from writing the f
 """
 
 import math
-import os
 from abc import ABC, abstractmethod
 from threading import Lock
 from typing import Any, cast
@@ -19,7 +18,7 @@ import zarr
 
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, reading
-from bcnmf_dask.data.locations import Location, absolute, is_file, stamp_of
+from bcnmf_dask.data.locations import Location, absolute, is_file, shown, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.sources import Cuts
@@ -51,7 +50,7 @@ class PathSource(ABC):
     """
 
     def __init__(self, location: Location, element: str = "") -> None:
-        self.location: str = os.fspath(location)
+        self.location: str = shown(location)
         self.path = absolute(location)
         self.element = element
         with reading(self.location):

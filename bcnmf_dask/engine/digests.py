@@ -24,13 +24,14 @@ def rows_checksum(blocks: Iterable[Block]) -> int:
     return checksum_of(*parts)
 
 
-def digest(blocks: Iterable[Block]) -> str:
-    """A digest of the rows of some blocks: roles, places and values of what is computed."""
+def digest(blocks: Iterable[Block], dtype: np.dtype[Any]) -> str:
+    """A digest of the rows of some blocks: roles, places and values as they are computed, however they are held."""
     found = hashlib.blake2b(digest_size=16)
     for block in blocks:
         for role, rows in sorted(block.parts.items()):
-            found.update(f"{block.number} {role} {rows.shape} {rows.dtype}".encode())
-            for part in parts_of(rows):
+            found.update(f"{block.number} {role} {rows.shape} {dtype}".encode())
+            *places, values = parts_of(rows)
+            for part in (*places, values.astype(dtype, copy=False)):
                 found.update(np.ascontiguousarray(part).tobytes())
     return found.hexdigest()
 

@@ -103,7 +103,7 @@ class Footprint:
         self._plan = plan
         self._stores = inputs.stores
         self._width = np.dtype(dtype).itemsize
-        self._row_widths = [held_dtype(store.source, dtype).itemsize for store in inputs.stores]
+        self._row_widths = [held_dtype(store.source.dtype, np.dtype(dtype)).itemsize for store in inputs.stores]
         self._n_features = inputs.n_features
         self._components = components
         self._n_roles = len(inputs.n_rows)
@@ -206,5 +206,5 @@ def held_here(inputs: Inputs, dtype: str) -> set[int]:
         for number, store in enumerate(inputs.stores)
         if isinstance(store.source, MemorySource)
         and store.columns is None
-        and store.source.dtype == held_dtype(store.source, dtype)
+        and store.source.dtype == held_dtype(store.source.dtype, np.dtype(dtype))
     }

@@ -141,8 +141,9 @@ class Residency:
         with self.visiting:
             # One after the other where rows are read: each strip leaves to the next what it read of its first chunk.
             resident = {one.shard.index: one.blocks for one in self._held() if not one.streamed}
-            found = dict(zip(resident, self._pool.map(digest, resident.values()), strict=True))
-            return found | {one.shard.index: digest(one.blocks) for one in self._held() if one.streamed}
+            made = self._pool.map(lambda blocks: digest(blocks, self._dtype), resident.values())
+            found = dict(zip(resident, made, strict=True))
+            return found | {one.shard.index: digest(one.blocks, self._dtype) for one in self._held() if one.streamed}
 
     def forget(self, key: str) -> None:
         """Free the usages of a fit."""

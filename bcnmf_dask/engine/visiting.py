@@ -87,7 +87,7 @@ class _Supply:
         return None
 
     def stop(self) -> None:
-        """Hand out no more. A reader that waits for storage ends by itself: only after an error is there one."""
+        """Hand out no more. A reader that still waits for storage, as after an error, ends by itself."""
         self._over.set()
 
     def done(self, shard: HeldShard) -> None:

@@ -127,10 +127,10 @@ def _without_layers(source: Any) -> Opened:
         source = da.map_blocks(sp.csr_array, source, dtype=source.dtype, meta=empty)
     if _is_path(source) and Path(source).suffix.lower() == ".npz" and is_file(source):
         with reading(os.fspath(source)):
-            with np.load(source) as arrays:
+            with np.load(absolute(source)) as arrays:
                 turned = "format" in arrays and str(arrays["format"].astype(str)) == "csc"
             if turned:
-                return replace(_by_feature(sp.load_npz(source)), name=os.fspath(source))
+                return replace(_by_feature(sp.load_npz(absolute(source))), name=os.fspath(source))
     table = open_table(source, None)
     return _of_source(table.source, table.obs, table.var)
 

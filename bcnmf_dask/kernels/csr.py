@@ -27,7 +27,7 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
         Pointers, indices and values.
     usages : ndarray (n_rows, n_components)
     basis : ndarray (n_features, padded)
-    sums : ndarray (padded,)
+    sums : ndarray (n_components,)
         Of the columns of the basis.
     step : (eps, damping)
         The first in the type of the usages.
@@ -35,7 +35,7 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
     width : tuple
         See `bcnmf_dask.kernels.lanes.width_of`.
     """
-    scratch = np.zeros((1, basis.shape[1]), basis.dtype)
+    scratch = np.zeros((2, basis.shape[1]), basis.dtype)
     for row in range(usages.shape[0]):
         _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
 
@@ -59,7 +59,7 @@ def sweep_kullback_leibler(
     rows: Any, usages: Any, basis: Any, sums: Any, step: Any, new: Any, cross: Any, width: Any
 ) -> float:
     """Both of the above, row by row: the second finds in the nearest cache what the first has fetched."""
-    scratch = np.zeros((1, basis.shape[1]), basis.dtype)
+    scratch = np.zeros((2, basis.shape[1]), basis.dtype)
     quotients = np.empty(_longest(rows[0]), basis.dtype)
     data_term = 0.0
     for row in range(usages.shape[0]):
@@ -74,7 +74,7 @@ def step_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, new
 
     Parameters as in `step_kullback_leibler`; ``gram`` (n_components, padded) is that of the basis.
     """
-    scratch = np.zeros((2, basis.shape[1]), basis.dtype)
+    scratch = np.zeros((3, basis.shape[1]), basis.dtype)
     for row in range(usages.shape[0]):
         _step_products(rows, row, usages, basis, gram, step, new, scratch, width)
 
@@ -90,7 +90,7 @@ def sum_frobenius(rows: Any, usages: Any, cross: Any, width: Any) -> None:
 @_compile
 def sweep_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, new: Any, cross: Any, width: Any) -> None:
     """Both of the above, row by row."""
-    scratch = np.zeros((2, basis.shape[1]), basis.dtype)
+    scratch = np.zeros((3, basis.shape[1]), basis.dtype)
     for row in range(usages.shape[0]):
         _step_products(rows, row, usages, basis, gram, step, new, scratch, width)
         _sum_products(rows, row, new, cross, scratch, width)
@@ -108,8 +108,8 @@ def _step_quotients(
         features = load(basis, indices[place], width)
         quotient = like(values[place], eps) / (dot(old, features) + eps)
         numerator = add_multiple(numerator, quotient, features)
-    store(scratch, 0, numerator)
-    _multiply(usages, row, scratch[0], sums, eps, damping, new)
+    store(scratch, 1, numerator)
+    _multiply(usages, row, scratch[1], sums, eps, damping, new)
 
 
 @_compile
@@ -148,9 +148,9 @@ def _step_products(
     denominator = zeros_like(numerator)
     for component in range(usages.shape[1]):
         denominator = add_multiple(denominator, usages[row, component], load(gram, component, width))
-    store(scratch, 0, numerator)
-    store(scratch, 1, denominator)
-    _multiply(usages, row, scratch[0], scratch[1], eps, damping, new)
+    store(scratch, 1, numerator)
+    store(scratch, 2, denominator)
+    _multiply(usages, row, scratch[1], scratch[2], eps, damping, new)
 
 
 @_compile

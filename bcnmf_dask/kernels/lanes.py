@@ -3,6 +3,8 @@
 numba leaves it to the compiler to find vectors in loops over components, which it does badly where sums are carried
 along. Here one row of a padded factor (see `padded`) is one value of type `Lanes`, with the few operations that the
 kernels need. Its length is part of the type, so that a kernel is compiled once for each.
+
+numba keeps compiled kernels by the file that they are in: whoever changes this one must remove ``__pycache__``.
 """
 
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from numba.np import arrayobj
 from numpy.typing import NDArray
 
 BYTES = 32
-"""Rows are padded to multiples of this: what every processor of today adds at once."""
+"""Rows are padded to multiples of this: what most processors add at once. 64 was slower where both are possible."""
 
 Typed = tuple[Any, Callable[..., Any]]
 """A signature, and a function that writes instructions."""

@@ -48,7 +48,9 @@ def exponent_and_mantissa(typing: Any, number: Any) -> Typed:  # noqa: ARG001
 
 @compile_sums
 def log(number: Any) -> Any:
-    """The natural logarithm of a positive float, to the precision of its type; finite for 0.
+    """The natural logarithm of a positive float that is not subnormal, to the precision of its type.
+
+    Of anything else it is some finite number.
 
     ``log(m 2**e) = e log(2) + 2 artanh((m - 1) / (m + 1))``, the latter by its series.
     """

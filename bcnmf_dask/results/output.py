@@ -135,8 +135,13 @@ def free_path(out: str | os.PathLike[str], argument: str) -> Path:
     Raises
     ------
     InputError
-        It exists, or its folder does not.
+        It exists, its folder does not, or it is a URL.
     """
+    if "://" in os.fspath(out):
+        raise InputError(
+            f"{argument}: {os.fspath(out)!r} is a URL, but results are written to local folders. Give a path, and copy "
+            "what is there afterwards."
+        )
     # Absolute, because workers have working directories of their own.
     path = Path(out).expanduser().absolute()
     if os.path.lexists(path):

@@ -10,6 +10,7 @@ from bcnmf_dask.benchmarking.model import Workload
 from bcnmf_dask.benchmarking.synthetic import csr_chunk, dense_chunk, synthetic_inputs
 from bcnmf_dask.benchmarking.timing import sweep_seconds
 from bcnmf_dask.updates import kullback_leibler
+from bcnmf_dask.updates.basis import Basis
 
 
 def test_csr_chunks_have_the_same_number_of_values_in_every_row():
@@ -45,9 +46,10 @@ def test_the_stand_in_sleeps_and_gives_the_statistics_of_a_perfect_fit(monkeypat
     random = np.random.default_rng(0)
     usages, basis = random.random((16, 3)).astype(np.float32), random.random((5, 3)).astype(np.float32)
     exact = usages.astype(float) @ basis.T.astype(float)
-    assert stand_in.update_usages(exact, usages, basis, 1.0) is usages
+    prepared = Basis(basis)
+    assert stand_in.update_usages(exact, usages, prepared, 1.0) is usages
     assert slept == [16 * stand_in.SECONDS_PER_ROW]
-    found, expected = stand_in.contribute(exact, usages, basis), kullback_leibler.contribute(exact, usages, basis)
+    found, expected = stand_in.contribute(exact, usages, prepared), kullback_leibler.contribute(exact, usages, prepared)
     for mine, real in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, real, rtol=1e-6)
         assert np.shape(mine) == np.shape(real)

@@ -97,7 +97,7 @@ def test_a_fit_that_cannot_fit_is_refused_with_what_is_missing(run, h5ad_pair):
     assert "error: memory: this fit does not fit" in done.stderr
 
 
-@pytest.mark.parametrize("wrong", [("--memory", "much"), ("--workers", 0)])
+@pytest.mark.parametrize("wrong", [("--memory", "much"), ("--memory", "0"), ("--workers", 0)])
 def test_sizes_that_are_none_are_refused(run, h5ad_pair, wrong):
     done = run("plan", *h5ad_pair, "--workers", 2, *wrong)
     assert done.exit_code == 2

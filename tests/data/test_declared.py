@@ -62,3 +62,15 @@ def test_chunks_that_are_not_as_declared_are_refused_by_the_worker_that_adopts_t
 def test_empty_chunks_are_as_declared():
     array = da.concatenate([da.zeros((0, 5)), da.from_array(COUNTS, chunks=(12, 5))])
     np.testing.assert_array_equal(read_inputs(array, None).stores[0].source.read(0, 12), COUNTS)
+
+
+def test_values_are_those_of_the_chunks_whatever_type_is_declared():
+    halves = COUNTS + 0.5
+    lie = da.from_array(halves, chunks=(4, 5)).map_blocks(np.copy, dtype=np.uint8, meta=np.empty((0, 0), np.uint8))
+    inputs = read_inputs(lie, None)
+    found = []
+    for shard in plan_shards(inputs).shards:
+        chunks = [chunk.compute() for chunk in inputs.stores[0].source.blocks(shard.start, shard.stop)]
+        held = from_chunks(order_shard(inputs.stores[0], shard, "float32"), chunks)
+        found += [block.parts["target"] for block in held.blocks]
+    np.testing.assert_array_equal(np.concatenate(found), halves)

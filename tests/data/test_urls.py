@@ -6,10 +6,11 @@ import anndata
 import fsspec
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import zarr
 
 from bcnmf_dask import BCNMF, ingest, split
-from bcnmf_dask.data.locations import absolute, exists, is_url
+from bcnmf_dask.data.locations import absolute, exists, is_url, shown
 from bcnmf_dask.data.stored import AnnDataSource, ZarrArraySource
 from bcnmf_dask.errors import InputError
 
@@ -92,3 +93,22 @@ def test_urls_that_cannot_be_read_are_refused_in_words(url, message, use, matrix
     at_url(tmp_path / "m.npy")
     with pytest.raises(InputError, match=rf"(target|source): '.*{message}"):
         BCNMF(2, alpha=0.0).fit(url, client=False) if use == "fit" else ingest(url, tmp_path / "out.zarr")
+
+
+def test_passwords_and_tokens_are_not_shown():
+    assert shown("https://user:secret@host/a.zarr?token=secret") == "https://host/a.zarr"
+    assert shown("s3://bucket/a.zarr") == "s3://bucket/a.zarr"
+    assert shown("a?b@c.zarr") == "a?b@c.zarr"
+    with pytest.raises(InputError, match=r"target: 'nonsense://host/b\.zarr' cannot be opened") as raised:
+        BCNMF(2, alpha=0.0).fit("nonsense://user:secret@host/b.zarr", client=False)
+    assert "secret" not in str(raised.value)
+
+
+def test_results_are_not_written_to_urls(matrix):
+    with pytest.raises(InputError, match=r"out: 's3://b/out\.zarr' is a URL, but results are written to local folders"):
+        BCNMF(2, alpha=0.0).fit(matrix, client=False, out="s3://b/out.zarr")
+
+
+def test_an_npz_at_a_file_url(matrix, tmp_path):
+    sp.save_npz(tmp_path / "m.npz", sp.csr_matrix(matrix))
+    assert BCNMF(2, alpha=0.0, max_iter=2, tol=0).fit(f"file://{tmp_path}/m.npz", client=False).n_features_in_ == 7

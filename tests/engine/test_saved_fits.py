@@ -205,3 +205,15 @@ def test_a_checkpoint_lost_under_a_fit_that_needs_it_says_how_to_go_on(start_cli
     client = start_client(3)
     with pytest.raises(CheckpointError, match=r"cannot be read.*fit again with checkpoint=.*resume=True"):
         fit(client, tmp_path / "saved", [lose], checkpoint_every=4)
+
+
+@pytest.mark.parametrize("stored", [np.uint8, np.int32, np.int64])
+def test_the_fingerprint_is_that_of_the_values_however_they_are_held(stored):
+    found = []
+    for dtype in (stored, np.float32):
+        inputs = read_inputs(*(rows.astype(dtype) for rows in counts()))
+        engine = LocalEngine(inputs, plan_shards(inputs), "float32", [K])
+        engine.load()
+        found.append(engine.fingerprint())
+        engine.close()
+    assert found[0] == found[1]

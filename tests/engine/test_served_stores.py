@@ -7,12 +7,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import dask
 import pytest
-from cases import KINDS
+import zarr
+from cases import KINDS, counts
 from test_streaming import LITTLE, at_sweep, bits, fit
+from zarr.storage import FsspecStore
 
+from bcnmf_dask.data.stored import ZarrArraySource
 from bcnmf_dask.errors import InputError
 
-pytest.importorskip("aiohttp", reason="fsspec reads http:// with aiohttp, which is not installed")
+aiohttp = pytest.importorskip("aiohttp", reason="fsspec reads http:// with aiohttp, which is not installed")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -73,3 +76,31 @@ def test_a_server_that_stays_away_is_given_up_by_name(tmp_path):
         urls = [f"{server.url}/{path.name}" for path in given]
         with pytest.raises(InputError, match=r"target: 'http://.*x\.zarr' has been out of reach for 1 s"):
             fit(urls, callbacks=[at_sweep(3, server.stop)])
+
+
+@pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError(), OSError("Please reduce your request rate")])
+def test_servers_that_fail_for_a_while_are_waited_for(error, tmp_path, monkeypatch):
+    given = KINDS["zarr"](tmp_path)
+    reference = fit(given)
+    get, failures = FsspecStore.get, []
+
+    async def failing(self, key, *arguments, **options):
+        if failures and "/c/" in f"/{key}":
+            raise failures.pop()
+        return await get(self, key, *arguments, **options)
+
+    monkeypatch.setattr(FsspecStore, "get", failing)
+    with serving(tmp_path) as server, dask.config.set(LITTLE):
+        urls = [f"{server.url}/{path.name}" for path in given]
+        served = fit(urls, callbacks=[at_sweep(3, lambda: failures.extend([error] * 3))])
+    assert not failures
+    assert [bits(one) for one in served] == [bits(one) for one in reference]
+
+
+def test_a_served_store_that_was_rewritten_is_another_one(tmp_path):
+    zarr.create_array(tmp_path / "x.zarr", data=counts()[0])
+    with serving(tmp_path) as server:
+        url = f"{server.url}/x.zarr"
+        old = ZarrArraySource(url)
+        zarr.create_array(tmp_path / "x.zarr", data=counts()[0][:100], overwrite=True)
+        assert (old.shape[0], ZarrArraySource(url).shape[0]) == (len(counts()[0]), 100)

@@ -179,3 +179,11 @@ def test_factors_are_padded_with_zeros(dtype, columns):
         assert rows.shape == (3, expected)
         assert rows.dtype == dtype
         assert rows.sum() == 3 * k
+
+
+def test_a_quotient_that_is_not_finite_stays_in_its_row():
+    basis = Basis(np.array([[0.0], [1.0]], np.float32))
+    rows = csr(np.array([[1e25, 1.0], [0.0, 3.0]]), "float32")
+    new, _ = LOSSES["kullback-leibler"].sweep(rows, np.ones((2, 1), np.float32), basis, 1.0)
+    assert not np.isfinite(new[0])
+    assert new[1] == 3
