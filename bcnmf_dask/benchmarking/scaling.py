@@ -74,10 +74,10 @@ def judge_strong(measurements: Sequence[Measurement]) -> list[Verdict]:
     return [
         verdict(
             f"speed-up on {one.workers} workers, {one.case} ({one.label})",
-            f"{speed_up:.2f}",
+            f"{speed_up:.2f} (of computing alone {alone:.2f})",
             *((f"at least {SPEED_UP_OF_TWO}", speed_up >= SPEED_UP_OF_TWO) if one.workers == 2 else ()),
         )
-        for one, speed_up in against_one(measurements)
+        for (one, speed_up), (_, alone) in _with_computing(measurements)
     ]
 
 
@@ -86,19 +86,27 @@ def judge_weak(measurements: Sequence[Measurement]) -> list[Verdict]:
     return [
         verdict(
             f"weak efficiency on {one.workers} workers, {one.case} ({one.label})",
-            f"{ratio:.1%}",
+            f"{ratio:.1%} (of computing alone {alone:.1%})",
             *((f"at least {WEAK_EFFICIENCY:.0%}", ratio >= WEAK_EFFICIENCY) if one.label != OVERSUBSCRIBED else ()),
         )
-        for one, ratio in against_one(measurements)
+        for (one, ratio), (_, alone) in _with_computing(measurements)
     ]
 
 
-def against_one(measurements: Sequence[Measurement]) -> Iterator[tuple[Measurement, float]]:
+Ratio = tuple[Measurement, float]
+
+
+def against_one(measurements: Sequence[Measurement], figure: str = "sweep_seconds") -> Iterator[Ratio]:
     """Each measurement on more workers, and the seconds of one such worker divided by its own."""
-    alone = {(one.case, one.threads): one.figures["sweep_seconds"] for one in measurements if one.workers == 1}
+    alone = {(one.case, one.threads): one.figures[figure] for one in measurements if one.workers == 1}
     for one in measurements:
         if one.workers > 1 and (one.case, one.threads) in alone:
-            yield one, alone[one.case, one.threads] / one.figures["sweep_seconds"]
+            yield one, alone[one.case, one.threads] / one.figures[figure]
+
+
+def _with_computing(measurements: Sequence[Measurement]) -> Iterator[tuple[Ratio, Ratio]]:
+    """Ratios of whole sweeps and of computing alone: what is lost in that, cores take from each other."""
+    return zip(against_one(measurements), against_one(measurements, "compute_seconds"), strict=True)
 
 
 def _usual(kind: str, n_rows: int) -> Shape:

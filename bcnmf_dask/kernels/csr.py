@@ -133,9 +133,7 @@ def _step_products(
 ) -> None:
     indptr, indices, values = rows
     eps, damping = step
-    numerator = load(scratch, 0, width)
-    numerator = zeros_like(numerator)
-    other = numerator
+    numerator = other = zeros_like(load(scratch, 0, width))
     first, pairs = np.uintp(indptr[row]), np.uintp((indptr[row + 1] - indptr[row]) // 2)
     middle = first + pairs
     for place in range(first, middle):  # two sums, as one would wait for itself

@@ -30,7 +30,9 @@ SLEPT = 0.25
 
 def measured(case, workload, workers, label=REAL, slept=0.0, factor=1.0):
     seconds = factor * predict(workload, workers, 1, MACHINE).seconds_per_sweep
-    return Measurement(case, workers, 1, label, {"sweep_seconds": seconds + slept}, workload, slept)
+    return Measurement(
+        case, workers, 1, label, {"sweep_seconds": seconds + slept, "compute_seconds": seconds}, workload, slept
+    )
 
 
 def compute_run():

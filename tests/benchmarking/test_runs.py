@@ -16,7 +16,10 @@ from bcnmf_dask.errors import InputError
 
 
 def sweeps(*pairs, label=REAL):
-    return [Measurement("made up", workers, 1, label, {"sweep_seconds": seconds}) for workers, seconds in pairs]
+    return [
+        Measurement("made up", workers, 1, label, {"sweep_seconds": seconds, "compute_seconds": 1 / workers})
+        for workers, seconds in pairs
+    ]
 
 
 def test_the_file_has_what_it_must(tmp_path):
@@ -80,12 +83,20 @@ def test_one_run_per_size_of_a_cluster_is_pooled_and_judged_together(tmp_path):
 @pytest.mark.parametrize(
     ("judge", "found", "expected"),
     [
-        (scaling.judge_strong, sweeps((1, 1.0), (2, 0.5), (4, 0.3)), [("2.00", "met"), ("3.33", "unbudgeted")]),
-        (scaling.judge_strong, sweeps((1, 1.0), (2, 0.6)), [("1.67", "missed")]),
+        (
+            scaling.judge_strong,
+            sweeps((1, 1.0), (2, 0.5), (4, 0.3)),
+            [("2.00 (of computing alone 2.00)", "met"), ("3.33 (of computing alone 4.00)", "unbudgeted")],
+        ),
+        (scaling.judge_strong, sweeps((1, 1.0), (2, 0.6)), [("1.67 (of computing alone 2.00)", "missed")]),
         (scaling.judge_strong, sweeps((2, 0.6)), []),
-        (scaling.judge_weak, sweeps((1, 1.0), (2, 1.02)), [("98.0%", "met")]),
-        (scaling.judge_weak, sweeps((1, 1.0), (2, 1.25)), [("80.0%", "missed")]),
-        (scaling.judge_weak, [*sweeps((1, 1.0)), *sweeps((8, 4.0), label=OVERSUBSCRIBED)], [("25.0%", "unbudgeted")]),
+        (scaling.judge_weak, sweeps((1, 1.0), (2, 1.02)), [("98.0% (of computing alone 200.0%)", "met")]),
+        (scaling.judge_weak, sweeps((1, 1.0), (2, 1.25)), [("80.0% (of computing alone 200.0%)", "missed")]),
+        (
+            scaling.judge_weak,
+            [*sweeps((1, 1.0)), *sweeps((8, 4.0), label=OVERSUBSCRIBED)],
+            [("25.0% (of computing alone 800.0%)", "unbudgeted")],
+        ),
         (orchestration.judge, sweeps((1, 1.0), (8, 1.25), (32, 1.02)), [("at least 80.0% (on 8)", "missed")]),
         (orchestration.judge, sweeps((1, 1.0)), []),
     ],
