@@ -15,7 +15,7 @@ from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine.base import FitSpec, Order
 from bcnmf_dask.engine.local import LocalEngine
-from bcnmf_dask.engine.threads import usable_cores
+from bcnmf_dask.engine.threads import one_blas_thread, usable_cores
 from bcnmf_dask.solvers.published import Published
 from bcnmf_dask.updates.losses import LOSSES
 
@@ -68,7 +68,8 @@ def ours(target, background, loss, alpha, n_components, sweeps):
     def sweep():
         order = Order("fit", state["stamp"], state["basis"].astype(np.float32), state["scales"])
         (record,), _ = engine.sweep([order])
-        basis = solver.next_basis(order.basis.astype(float), record)
+        with one_blas_thread():  # as in a fit: others would still be spinning in the next sweep
+            basis = solver.next_basis(order.basis.astype(float), record)
         scales = basis.sum(axis=0)
         state.update(basis=basis / scales, scales=scales, stamp=state["stamp"] + 1)
 

@@ -1,7 +1,7 @@
-"""One sweep of this package and of others: ``python benchmarks/peers.py`` (about ten minutes, two cores).
+"""One sweep of this package and of others: ``python benchmarks/peers.py`` (about five minutes, two cores).
 
 Writes ``benchmarks/results/peers.json`` and prints the tables of the README. Each peer runs in a process of its own,
-one after the other, with the threads of this machine, in rounds, of which the median counts. Torch and nmf-torch are
+one after the other, with the threads of this machine; the median of its sweeps counts. Torch and nmf-torch are
 only measured where they are installed. Contrastive peers sweep target and background, the others the target alone.
 """
 
@@ -13,7 +13,6 @@ import sys
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import peer_sweeps
@@ -23,7 +22,7 @@ from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, wr
 from bcnmf_dask.engine.threads import usable_cores
 
 N_TARGET, N_BACKGROUND, N_FEATURES, DENSITY, COMPONENTS = 20_000, 10_000, 3000, 0.05, 20
-SWEEPS, ROUNDS = 8, 2
+SWEEPS = 12
 OURS = "bcnmf_dask"
 LOSSES = ("kullback-leibler", "frobenius")
 BUDGETS = [  # layout and loss of ours, alpha, the peer, its layout, how many times faster
@@ -116,15 +115,14 @@ def main():
     if given.one:
         print(json.dumps(measure_here(*json.loads(given.one))))
         return
-    found = {}
-    for _, case in product(range(ROUNDS), list(cases())):
-        found.setdefault(case, []).append(measure(case))
-        print(words(case), found[case][-1], file=sys.stderr)
-    figures = {case: {name: median(one[name] for one in each) for name in each[0]} for case, each in found.items()}
+    figures = {}
+    for case in cases():
+        figures[case] = measure(case)
+        print(words(case), figures[case], file=sys.stderr)
     cores = usable_cores()
     measurements = [Measurement(words(case), 1, cores, REAL, figure) for case, figure in figures.items()]
     parameters = {"rows": [N_TARGET, N_BACKGROUND], "features": N_FEATURES, "density": DENSITY}
-    parameters |= {"components": COMPONENTS, "sweeps": SWEEPS, "rounds": ROUNDS, "peers": peer_sweeps.installed()}
+    parameters |= {"components": COMPONENTS, "sweeps": SWEEPS, "peers": peer_sweeps.installed()}
     run = new_run("peers", "python benchmarks/peers.py", parameters, measurements, judge(figures))
     write(run, given.out)
     print("\n".join(tables(run)))

@@ -184,7 +184,7 @@ QUIET = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
 }
-"""What workers do beside computing takes 2.6 % of a core each as Dask has it (benchmarks/idle.py), for a dashboard that nobody looks at."""
+"""What workers do besides takes 2.6 % of a core each as Dask has it (``benchmarks/idle.py``), for a dashboard."""
 
 
 def local_cluster(n_workers: int | None = None) -> LocalCluster:
