@@ -88,9 +88,13 @@ def stamp_of(path: str, element: str) -> Stamp:
 
 def _stamp_of_file(files: Any, path: str) -> Stamp:
     """Its content, and what the server says of when it was written."""
-    info = files.info(path)
+    content = files.cat_file(path)
+    try:
+        info = files.info(path)
+    except FileNotFoundError as error:  # what fsspec also says of a server that does not answer
+        raise ConnectionError(f"{shown(path)} was there, and then was not") from error
     said = [str(info[key]) for key in ("ETag", "LastModified", "mtime", "created") if key in info]
-    return (hashlib.blake2b(files.cat_file(path), digest_size=16).hexdigest(), *said)
+    return (hashlib.blake2b(content, digest_size=16).hexdigest(), *said)
 
 
 def shown(location: Location) -> str:

@@ -76,7 +76,7 @@ def test_one_run_per_size_of_a_cluster_is_pooled_and_judged_together(tmp_path):
     write(new_run("strong", "made up", {"scale": 2}, sweeps((2, 9.0))), tmp_path / "strong-other.json")
     pooled, other = results_in(tmp_path)
     assert [one.workers for one in pooled.measurements] == [1, 2]
-    assert [(one.measured, one.status) for one in pooled.verdicts] == [("1.82", "met")]
+    assert [(one.measured, one.status) for one in pooled.verdicts] == [("1.82 (of computing alone 2.00)", "met")]
     assert other.verdicts == ()
 
 
