@@ -134,7 +134,7 @@ def test_rows_come_again_from_every_kind_of_source(workers, stage, tmp_path, kin
     assert fitted.run_["replayed"] > 0
 
 
-@pytest.mark.parametrize(("kind", "delay"), [("memory", None), ("memory", 0.1), ("path", 0.02), ("dask", 0.1)])
+@pytest.mark.parametrize(("kind", "delay"), [("memory", None), ("memory", 0.1), ("path", 0.02), ("dask", 0.02)])
 def test_while_loading(workers, stage, tmp_path, kind, delay):
     client = workers(3)
     target, background = SOURCES[kind](tmp_path)
