@@ -76,8 +76,7 @@ def plan_fit(
         stay = resident(footprint, room, held)
         read = [footprint.rows(shard) for shard in held if shard.index not in stay]
         streamed += sum(read)
-        added = footprint.statistics(room.threads) + footprint.decoding(room.threads)
-        added += sum(footprint.usages(shard) for shard in held)
+        added = footprint.besides_rows(held, room.threads)
         added += sum(footprint.rows(shard) for shard in held if shard.index in stay)
         added += footprint.buffers(room.threads) if read else 0
         most, missing = max(most, added), max(missing, added - int(min(room.most, added)))

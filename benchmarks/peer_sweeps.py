@@ -19,8 +19,6 @@ from bcnmf_dask.engine.threads import one_blas_thread, usable_cores
 from bcnmf_dask.solvers.published import Published
 from bcnmf_dask.updates.losses import LOSSES
 
-EPS = {"kullback-leibler": 1e-16, "frobenius": 1e-10}
-
 
 @dataclass(frozen=True)
 class Peer:
@@ -28,7 +26,7 @@ class Peer:
 
     sweep: Callable[..., float]
     layouts: Sequence[str]
-    losses: Sequence[str] = tuple(EPS)
+    losses: Sequence[str] = tuple(LOSSES)
     alphas: Sequence[int] = (0, 1)
     needs: Sequence[str] = ()
 
@@ -87,7 +85,7 @@ def start(xp, target, background, n_components):
 def lean_numpy(target, background, loss, alpha, n_components, sweeps):
     """The formulas in plain NumPy, no more than they need."""
     basis, *usages = start(np.asarray, target, background, n_components)
-    sides, eps = [target] if background is None else [target, background], EPS[loss]
+    sides, eps = [target] if background is None else [target, background], LOSSES[loss].eps
 
     def frobenius():
         for rows, usage in zip(sides, usages, strict=True):
@@ -118,7 +116,7 @@ def published_torch(target, background, loss, alpha, n_components, sweeps):
     torch.set_num_threads(usable_cores())
     x, y = (torch.tensor(rows.T.copy()) for rows in (target, background))
     basis, usages, others = (torch.tensor(one) for one in start(np.asarray, target, background, n_components))
-    w, h, g, eps = basis, usages.T.contiguous(), others.T.contiguous(), EPS[loss]
+    w, h, g, eps = basis, usages.T.contiguous(), others.T.contiguous(), LOSSES[loss].eps
 
     def frobenius():
         nonlocal w, h, g
@@ -154,7 +152,7 @@ def dask_array(target, background, loss, alpha, n_components, sweeps):
     """The lean formulas as an expression of `dask.array`, by its threaded scheduler."""
     rows = da.from_array(target, chunks=(2000, -1))
     basis, usages = start(np.asarray, target, None, n_components)
-    state, eps = {"w": basis, "h": da.from_array(usages, chunks=(2000, -1))}, EPS[loss]
+    state, eps = {"w": basis, "h": da.from_array(usages, chunks=(2000, -1))}, LOSSES[loss].eps
 
     def sweep():
         w, h = state["w"], state["h"]

@@ -15,7 +15,7 @@ from anndata import AnnData
 
 from bcnmf_dask.data import readers
 from bcnmf_dask.data.handles import reading
-from bcnmf_dask.data.locations import exists, holds_zarr, is_url, shown
+from bcnmf_dask.data.locations import exists, holds_zarr, is_location, is_url, shown
 from bcnmf_dask.data.tables import Table
 from bcnmf_dask.errors import InputError
 
@@ -33,17 +33,13 @@ def _is_a(*types: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, types)
 
 
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike)
-
-
 def _ends_with(suffix: str) -> Callable[[Any], bool]:
-    return lambda value: _is_path(value) and Path(value).suffix.lower() == suffix
+    return lambda value: is_location(value) and Path(value).suffix.lower() == suffix
 
 
 def _is_zarr(value: Any) -> bool:
     """By its name, or by the files that make it a Zarr store."""
-    return _ends_with(".zarr")(value) or (_is_path(value) and holds_zarr(value))
+    return _ends_with(".zarr")(value) or (is_location(value) and holds_zarr(value))
 
 
 KINDS: tuple[Kind, ...] = (
@@ -68,12 +64,12 @@ def open_table(value: Any, layer: str | None) -> Table:
     InputError
         If it is of no kind we know, or cannot be used. The message does not name the argument.
     """
-    if _is_path(value):
+    if is_location(value):
         _check_place(value)
     for kind in KINDS:
         if kind.accepts(value):
             return kind.read(value, layer)
-    got = f"the path {shown(value)!r}" if _is_path(value) else f"an object of type {type(value).__name__}"
+    got = f"the path {shown(value)!r}" if is_location(value) else f"an object of type {type(value).__name__}"
     raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")
 
 

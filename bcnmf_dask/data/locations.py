@@ -23,6 +23,11 @@ METADATA = ("zarr.json", ".zarray", ".zgroup")
 FILE = "file://"
 
 
+def is_location(value: Any) -> bool:
+    """Whether it is of a type that names a place."""
+    return isinstance(value, str | os.PathLike)
+
+
 def absolute(location: Location) -> str:
     """The same place seen from any working directory: an absolute path, or a URL without its last slash."""
     given = os.fspath(location)

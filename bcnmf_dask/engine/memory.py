@@ -131,6 +131,10 @@ class Footprint:
         n_rows = sum(last - first for first, last in shard.role_rows.values())
         return n_rows * sum(self._components) * self._width
 
+    def besides_rows(self, shards: Iterable[Shard], threads: int) -> int:
+        """Of all that a process which owns some shards takes, whether their rows stay or not."""
+        return self.statistics(threads) + self.decoding(threads) + sum(self.usages(shard) for shard in shards)
+
     def decoding(self, threads: int) -> int:
         """Of stored chunks while rows are read: what each thread decodes, and what is kept of a chunk for later."""
         return (threads + 1) * max((one.chunk_bytes for one in self._paths if one is not None), default=0)
@@ -170,8 +174,7 @@ def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying:
         If what cannot be read again in each visit does not fit.
     """
     shards = list(shards)
-    fixed = footprint.statistics(room.threads) + sum(footprint.usages(shard) for shard in shards)
-    fixed += footprint.decoding(room.threads)
+    fixed = footprint.besides_rows(shards, room.threads)
     must = {one.index for one in shards if one.index in staying or not footprint.can_stream(one)}
     taken = fixed + sum(footprint.rows(shard) for shard in shards if shard.index in must)
     if len(must) > len(staying) and taken > room.most:

@@ -17,7 +17,7 @@ from bcnmf_dask.backend import is_sparse
 from bcnmf_dask.data.annotations import Annotation, FrameAnnotation, stored_annotation
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.kinds import open_table
-from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_file, stamp_of
+from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_file, is_location, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.readers import anndata_element, no_names
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
@@ -86,7 +86,7 @@ def open_source(source: Any, layer: str | None) -> Opened:
             return replace(_stored(source.filename, layer), obs=_frame(source.obs), var=_frame(source.var))
         if isinstance(source, AnnData):
             return _in_memory(source, layer)
-        if _is_path(source) and _holds_anndata(source):
+        if is_location(source) and _holds_anndata(source):
             return _stored(source, layer)
         if layer is not None:
             raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
@@ -125,7 +125,7 @@ def _without_layers(source: Any) -> Opened:
     if isinstance(source, da.Array) and _is_csc(source._meta):  # whole rows in each block: each can be turned alone
         empty = sp.csr_array((0, 0), dtype=source.dtype)
         source = da.map_blocks(sp.csr_array, source, dtype=source.dtype, meta=empty)
-    if _is_path(source) and Path(source).suffix.lower() == ".npz" and is_file(source):
+    if is_location(source) and Path(source).suffix.lower() == ".npz" and is_file(source):
         with reading(os.fspath(source)):
             with np.load(absolute(source)) as arrays:
                 turned = "format" in arrays and str(arrays["format"].astype(str)) == "csc"
@@ -155,10 +155,6 @@ def _by_feature(matrix: Any) -> Opened:
 
 def _is_csc(values: Any) -> bool:
     return bool(sp.issparse(values) and values.format == "csc")
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike)
 
 
 def _holds_anndata(path: Location) -> bool:
