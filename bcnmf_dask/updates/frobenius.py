@@ -1,5 +1,6 @@
 """Frobenius loss: the sum of squared residuals, ``sum (x - r)^2`` (arXiv 2602.22387)."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from bcnmf_dask.kernels.numbers import sum_of_squares
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import multiply
 from bcnmf_dask.updates.statistics import Statistics
-from bcnmf_dask.updates.tiles import tiles
+from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
 
 EPS = 1e-10
 
@@ -34,14 +35,11 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float
     ndarray (n, n_components)
         New usages; their divergence is never larger.
     """
-    new = np.empty_like(usages)
     if is_sparse(rows):
-        step = usages.dtype.type(EPS), damping
+        new, step = np.empty_like(usages), (usages.dtype.type(EPS), damping)
         csr.step_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, basis.width)
         return new
-    for place, values in tiles(rows, usages.dtype):
-        new[place] = _step(values, usages[place], basis, damping)
-    return new
+    return step_tiles(rows, usages, partial(_step, basis, damping))
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
@@ -50,27 +48,21 @@ def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
         cross = np.zeros_like(basis.lanes)
         csr.sum_frobenius(parts_of(rows), usages, cross, basis.width)
         return _statistics(usages, cross, sum_of_squares(rows.data))
-    cross, squares = np.zeros_like(basis.values.T, order="C"), 0.0
-    for place, values in tiles(rows, usages.dtype):
-        squares += _sum(values, usages[place], cross)
-    return _statistics(usages, cross.T, squares)
+    return _statistics(usages, *sum_tiles(rows, usages, _sum))
 
 
 def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
     """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
-    new = np.empty_like(usages)
     if is_sparse(rows):
+        new = np.empty_like(usages)
         cross, step = np.zeros_like(basis.lanes), (usages.dtype.type(EPS), damping)
         csr.sweep_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, cross, basis.width)
         return new, _statistics(new, cross, sum_of_squares(rows.data))
-    cross, squares = np.zeros_like(basis.values.T, order="C"), 0.0
-    for place, values in tiles(rows, usages.dtype):
-        new[place] = _step(values, usages[place], basis, damping)
-        squares += _sum(values, new[place], cross)
-    return new, _statistics(new, cross.T, squares)
+    new, cross, squares = sweep_tiles(rows, usages, partial(_step, basis, damping), _sum)
+    return new, _statistics(new, cross, squares)
 
 
-def _step(values: NDArray[Any], usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
+def _step(basis: Basis, damping: float, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
     return multiply(usages, values @ basis.values, usages @ basis.gram, EPS, damping)
 
 

@@ -1,5 +1,6 @@
 """Generalised Kullback-Leibler (Poisson) loss: ``sum x log(x / r) - x + r`` (arXiv 2602.22387)."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from bcnmf_dask.kernels.numbers import sum_of_logarithms
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import multiply
 from bcnmf_dask.updates.statistics import Statistics
-from bcnmf_dask.updates.tiles import tiles
+from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
 
 EPS = 1e-16
 
@@ -34,14 +35,11 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float
     ndarray (n, n_components)
         New usages; their divergence is never larger.
     """
-    new = np.empty_like(usages)
     if is_sparse(rows):
-        step = usages.dtype.type(EPS), damping
+        new, step = np.empty_like(usages), (usages.dtype.type(EPS), damping)
         csr.step_kullback_leibler(parts_of(rows), usages, basis.lanes, basis.sums, step, new, basis.width)
         return new
-    for place, values in tiles(rows, usages.dtype):
-        new[place] = _step(values, usages[place], basis, damping)
-    return new
+    return step_tiles(rows, usages, partial(_step, basis, damping))
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
@@ -50,31 +48,25 @@ def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
         cross, eps = np.zeros_like(basis.lanes), usages.dtype.type(EPS)
         data_term = csr.sum_kullback_leibler(parts_of(rows), usages, basis.lanes, eps, cross, basis.width)
         return _statistics(usages, cross, data_term)
-    cross, data_term = np.zeros_like(basis.values.T, order="C"), 0.0
-    for place, values in tiles(rows, usages.dtype):
-        data_term += _sum(values, usages[place], basis, cross)
-    return _statistics(usages, cross.T, data_term)
+    return _statistics(usages, *sum_tiles(rows, usages, partial(_sum, basis)))
 
 
 def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
     """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
-    new = np.empty_like(usages)
     if is_sparse(rows):
+        new = np.empty_like(usages)
         cross, step = np.zeros_like(basis.lanes), (usages.dtype.type(EPS), damping)
         given = parts_of(rows), usages, basis.lanes, basis.sums, step
         return new, _statistics(new, cross, csr.sweep_kullback_leibler(*given, new, cross, basis.width))
-    cross, data_term = np.zeros_like(basis.values.T, order="C"), 0.0
-    for place, values in tiles(rows, usages.dtype):
-        new[place] = _step(values, usages[place], basis, damping)
-        data_term += _sum(values, new[place], basis, cross)
-    return new, _statistics(new, cross.T, data_term)
+    new, cross, data_term = sweep_tiles(rows, usages, partial(_step, basis, damping), partial(_sum, basis))
+    return new, _statistics(new, cross, data_term)
 
 
-def _step(values: NDArray[Any], usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
+def _step(basis: Basis, damping: float, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
     return multiply(usages, _quotients(values, usages, basis) @ basis.values, basis.sums, EPS, damping)
 
 
-def _sum(values: NDArray[Any], usages: NDArray[Any], basis: Basis, cross: NDArray[Any]) -> float:
+def _sum(basis: Basis, values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
     quotients = _quotients(values, usages, basis)
     cross += usages.T @ quotients
     return float(sum_of_logarithms(values.reshape(-1), quotients.reshape(-1)))

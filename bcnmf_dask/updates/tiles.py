@@ -1,6 +1,6 @@
 """Dense rows a few at a time, so that what is made of them stays in the cache of one core."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,3 +18,38 @@ def tiles(rows: Rows, dtype: np.dtype[Any]) -> Iterator[tuple[slice, NDArray[Any
     for start in range(0, rows.shape[0], step):
         place = slice(start, min(start + step, rows.shape[0]))
         yield place, rows[place].astype(dtype, copy=False)
+
+
+Step = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+"""New usages of some rows, from their values and usages."""
+Add = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], float]
+"""Adds what some values and usages give to a cross (n_components, n_features), and returns their data term."""
+
+
+def step_tiles(rows: Rows, usages: NDArray[Any], step: Step) -> NDArray[Any]:
+    """New usages of all rows."""
+    new = np.empty_like(usages)
+    for place, values in tiles(rows, usages.dtype):
+        new[place] = step(values, usages[place])
+    return new
+
+
+def sum_tiles(rows: Rows, usages: NDArray[Any], add: Add) -> tuple[NDArray[Any], float]:
+    """The cross (n_features, n_components) and the data term of all rows."""
+    cross, data_term = _no_cross(rows, usages), 0.0
+    for place, values in tiles(rows, usages.dtype):
+        data_term += add(values, usages[place], cross)
+    return cross.T, data_term
+
+
+def sweep_tiles(rows: Rows, usages: NDArray[Any], step: Step, add: Add) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """`step_tiles`, then `sum_tiles` of the new usages, tile by tile."""
+    new, cross, data_term = np.empty_like(usages), _no_cross(rows, usages), 0.0
+    for place, values in tiles(rows, usages.dtype):
+        new[place] = step(values, usages[place])
+        data_term += add(values, new[place], cross)
+    return new, cross.T, data_term
+
+
+def _no_cross(rows: Rows, usages: NDArray[Any]) -> NDArray[Any]:
+    return np.zeros((usages.shape[1], rows.shape[1]), usages.dtype)
