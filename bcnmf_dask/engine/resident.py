@@ -19,12 +19,22 @@ from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.base import Order, Recipe
 from bcnmf_dask.engine.digests import digest
 from bcnmf_dask.engine.origin import start_usages
-from bcnmf_dask.engine.shard_state import FitState, HeldShard, Step, Usages, evaluate_block, replay_block, scaled
+from bcnmf_dask.engine.shard_state import (
+    FitState,
+    HeldShard,
+    Step,
+    Usages,
+    evaluate_block,
+    replay_block,
+    scaled,
+    sweep_fits,
+)
 from bcnmf_dask.engine.taking import from_chunks, from_path
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.engine.visiting import visit
 from bcnmf_dask.updates.statistics import Role
+from bcnmf_dask.updates.together import make_groups
 
 Piece = tuple[int, NDArray[Any]]
 Seen = Mapping[int, int]
@@ -172,18 +182,20 @@ class Residency:
         A repeated request is harmless, see `Step`.
         """
         with self.visiting:
-            steps = {(held.shard.index, order.key): Step(held, order) for held in self._held() for order in orders}
+            steps = {held.shard.index: [Step(held, order) for order in orders] for held in self._held()}
+            losses = [step.old.spec.loss for step in next(iter(steps.values()), ())]
+            groups = list(make_groups(losses, [order.prepared for order in orders]))
 
-            def leaf(held: HeldShard, block: Block, order: Order) -> Record:
-                return steps[held.shard.index, order.key].take(block)
+            def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
+                return sweep_fits(block, steps[held.shard.index], groups, self._dtype)
 
             return self._visit(orders, leaf)
 
     def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
 
-        def leaf(resident: HeldShard, block: Block, order: Order) -> Record:
-            return evaluate_block(block, resident.state(order, order.stamp), order)
+        def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
+            return (evaluate_block(block, held.state(order, order.stamp), order) for order in orders)
 
         with self.visiting:
             return self._visit(orders, leaf)
@@ -216,14 +228,14 @@ class Residency:
             with one_blas_thread():
                 visit(self._pool, self._n_threads, [held], replay)
 
-    def _visit(self, orders: Sequence[Order], leaf: Callable[[HeldShard, Block, Order], Record]) -> Visit:
-        """Visit each block once for all fits; threads take blocks."""
+    def _visit(self, orders: Sequence[Order], leaf: Callable[[HeldShard, Block], Iterable[Record]]) -> Visit:
+        """Visit each block once for all fits, whose records ``leaf`` gives in their order; threads take blocks."""
         trees = [Tree(self._n_blocks) for _ in orders]
 
         def add(held: HeldShard, block: Block) -> None:
             with np.errstate(all="ignore"):  # the loop over sweeps refuses non-finite sums in words
-                for order, tree in zip(orders, trees, strict=True):
-                    tree.add(block.number, leaf(held, block, order))
+                for tree, record in zip(trees, leaf(held, block), strict=True):
+                    tree.add(block.number, record)
 
         with one_blas_thread():
             waited = visit(self._pool, self._n_threads, self._held(), add)

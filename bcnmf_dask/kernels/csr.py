@@ -97,6 +97,16 @@ def sweep_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, ne
 
 
 @_compile
+def step_frobenius_at(numerators: Any, usages: Any, gram: Any, step: Any, new: Any, width: Any) -> None:
+    """As `step_frobenius` with ``numerators``, the products of rows and basis (n_rows, n_components or more)."""
+    denominators = np.empty((usages.shape[0], gram.shape[1]), gram.dtype)
+    for row in range(usages.shape[0]):
+        store(denominators, row, _denominator(usages, row, gram, width))
+    for row in range(usages.shape[0]):
+        _multiply(usages, row, numerators[row], denominators[row], step[0], step[1], new)
+
+
+@_compile
 def _step_quotients(
     rows: Any, row: int, usages: Any, basis: Any, sums: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
@@ -141,14 +151,18 @@ def _step_products(
         far = place + pairs
         other = add_multiple(other, like(values[far], eps), load(basis, indices[far], width))
     for place in range(middle + pairs, np.uintp(indptr[row + 1])):
-        numerator = add_multiple(numerator, like(values[place], eps), load(basis, indices[place], width))
-    numerator = add_multiple(numerator, like(1.0, eps), other)
-    denominator = zeros_like(numerator)
-    for component in range(usages.shape[1]):
-        denominator = add_multiple(denominator, usages[row, component], load(gram, component, width))
-    store(scratch, 1, numerator)
-    store(scratch, 2, denominator)
+        other = add_multiple(other, like(values[place], eps), load(basis, indices[place], width))
+    store(scratch, 1, add_multiple(numerator, like(1.0, eps), other))
+    store(scratch, 2, _denominator(usages, row, gram, width))
     _multiply(usages, row, scratch[1], scratch[2], eps, damping, new)
+
+
+@_compile
+def _denominator(usages: Any, row: int, gram: Any, width: Any) -> Any:
+    total = zeros_like(load(gram, 0, width))
+    for component in range(usages.shape[1]):
+        total = add_multiple(total, usages[row, component], load(gram, component, width))
+    return total
 
 
 @_compile

@@ -1,5 +1,6 @@
 """Frobenius loss: the sum of squared residuals, ``sum (x - r)^2`` (arXiv 2602.22387)."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -7,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, is_sparse, parts_of
-from bcnmf_dask.kernels import csr
+from bcnmf_dask.kernels import csr, products
+from bcnmf_dask.kernels.lanes import padded, width_of
 from bcnmf_dask.kernels.numbers import sum_of_squares
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import multiply
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
+from bcnmf_dask.updates.together import Group, SharedRows
 
 EPS = 1e-10
 
@@ -62,13 +65,63 @@ def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tup
     return new, _statistics(new, cross, squares)
 
 
+def sweep_together(
+    shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], dampings: Sequence[float]
+) -> list[tuple[NDArray[Any], Statistics]]:
+    """`sweep` of each fit of a group; the same bits.
+
+    Parameters
+    ----------
+    shared : SharedRows
+    group : Group
+    usages : sequence of ndarray (n, n_components)
+        Of each fit, as are the dampings.
+    dampings : sequence of float
+
+    Returns
+    -------
+    list of (usages, statistics)
+    """
+    if is_sparse(shared.rows):
+        new = _step_together(shared, group, usages, dampings)
+        lanes = padded(*new)
+        cross = np.empty_like(group.lanes)
+        products.multiply(shared.transposed, lanes, cross, group.width)
+        crosses = [cross[:, columns] for columns in group.columns]
+        return [(one, _statistics(one, part, *shared.squares)) for one, part in zip(new, crosses, strict=True)]
+    found = []
+    for old, basis, damping in zip(usages, group.bases, dampings, strict=True):
+        add = partial(_add, iter(shared.squares))
+        one, cross, squares = sweep_tiles(shared.rows, old, partial(_step, basis, damping), add)
+        found.append((one, _statistics(one, cross, squares)))
+    return found
+
+
+def _step_together(
+    shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], dampings: Sequence[float]
+) -> list[NDArray[Any]]:
+    """New usages of CSR rows."""
+    numerators = np.empty((shared.rows.shape[0], group.lanes.shape[1]), group.lanes.dtype)
+    products.multiply_halves(parts_of(shared.rows), group.lanes, numerators, group.width)
+    new = [np.empty_like(old) for old in usages]
+    for old, one, basis, columns, damping in zip(usages, new, group.bases, group.columns, dampings, strict=True):
+        step = old.dtype.type(EPS), damping
+        csr.step_frobenius_at(numerators[:, columns], old, basis.gram_lanes, step, one, width_of(basis.gram_lanes))
+    return new
+
+
 def _step(basis: Basis, damping: float, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
     return multiply(usages, values @ basis.values, usages @ basis.gram, EPS, damping)
 
 
 def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
+    return _add(iter([sum_of_squares(values.reshape(-1))]), values, usages, cross)
+
+
+def _add(squares: Iterator[float], values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
+    """Add to the cross; the data term of each tile is known."""
     cross += usages.T @ values
-    return float(sum_of_squares(values.reshape(-1)))
+    return next(squares)
 
 
 def _statistics(usages: NDArray[Any], cross: NDArray[Any], squares: float) -> Statistics:
