@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,27 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block, ShardOrder
 from bcnmf_dask.data.stored import PathSource
-from bcnmf_dask.engine.base import Order, Recipe
+from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.digests import digest
+from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.origin import start_usages
-from bcnmf_dask.engine.shard_state import FitState, HeldShard, Step, Usages, evaluate_block, replay_block, scaled
+from bcnmf_dask.engine.shard_state import (
+    FitState,
+    HeldShard,
+    Step,
+    Usages,
+    evaluate_block,
+    replay_block,
+    sample_block,
+    scaled,
+)
 from bcnmf_dask.engine.taking import from_chunks, from_path
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.engine.visiting import visit
 from bcnmf_dask.updates.statistics import Role
 
+T = TypeVar("T", Order, Sample)
 Piece = tuple[int, NDArray[Any]]
 Seen = Mapping[int, int]
 """Checksums of the rows of shards, by index."""
@@ -177,7 +188,15 @@ class Residency:
             def leaf(held: HeldShard, block: Block, order: Order) -> Record:
                 return steps[held.shard.index, order.key].take(block)
 
-            return self._visit(orders, leaf)
+            return self._visit(self._held(), orders, leaf)
+
+    def sample(self, samples: Sequence[Sample]) -> Visit:
+        """Sum the statistics of drawn rows, at usages fitted anew, over the subtrees that are complete here."""
+        with self.visiting:
+            held, draws = self._held(), [sample.draw for sample in samples]
+            drawn = {one.shard.index: one.drawn(draws) for one in held}
+            others = [one.shard.first_block + i for one in held for i in one.all_but(drawn[one.shard.index])]
+            return self._visit([one.only(drawn[one.shard.index]) for one in held], samples, sample_block, others)
 
     def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
@@ -186,7 +205,7 @@ class Residency:
             return evaluate_block(block, resident.state(order, order.stamp), order)
 
         with self.visiting:
-            return self._visit(orders, leaf)
+            return self._visit(self._held(), orders, leaf)
 
     def pieces(self, order: Order, role: Role) -> Iterator[Piece]:
         """The scaled usages of a role: (first row, usages) per shard."""
@@ -216,9 +235,18 @@ class Residency:
             with one_blas_thread():
                 visit(self._pool, self._n_threads, [held], replay)
 
-    def _visit(self, orders: Sequence[Order], leaf: Callable[[HeldShard, Block, Order], Record]) -> Visit:
-        """Visit each block once for all fits; threads take blocks."""
+    def _visit(
+        self,
+        shards: Sequence[HeldShard],
+        orders: Sequence[T],
+        leaf: Callable[[HeldShard, Block, T], Record],
+        left_out: Sequence[int] = (),
+    ) -> Visit:
+        """Visit each block of some shards once for all fits; threads take blocks. Blocks left out add nothing."""
         trees = [Tree(self._n_blocks) for _ in orders]
+        for tree in trees:
+            for number in left_out:
+                tree.add(number, {})
 
         def add(held: HeldShard, block: Block) -> None:
             with np.errstate(all="ignore"):  # the loop over sweeps refuses non-finite sums in words
@@ -226,5 +254,5 @@ class Residency:
                     tree.add(block.number, leaf(held, block, order))
 
         with one_blas_thread():
-            waited = visit(self._pool, self._n_threads, self._held(), add)
+            waited = visit(self._pool, self._n_threads, shards, add)
         return Visit([tree.nodes for tree in trees], waited)

@@ -32,6 +32,8 @@ class SweepRecord:
     ----------
     iteration : int
         Counted from 1.
+    data_visits : float
+        Of all rows since the start, looks at some of them included.
     target_divergence, background_divergence : float
         At the new usages and the basis the sweep began with; nan without a background.
     objective : float
@@ -47,6 +49,7 @@ class SweepRecord:
     """
 
     iteration: int
+    data_visits: float
     target_divergence: float
     background_divergence: float
     objective: float

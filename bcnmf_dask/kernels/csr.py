@@ -19,7 +19,7 @@ _compile = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 @_compile
 def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: Any, new: Any, width: Any) -> None:
-    """Set ``new`` to the usages after one multiplicative step.
+    """Set ``new`` to the usages after some multiplicative steps.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
     basis : ndarray (n_features, padded)
     sums : ndarray (n_components,)
         Of the columns of the basis.
-    step : (eps, damping)
-        The first in the type of the usages.
+    step : (eps, exponent, times)
+        The first in the type of the usages; of the last, see `bcnmf_dask.updates.multiplicative.Steps`.
     new : ndarray (n_rows, n_components)
     width : tuple
         See `bcnmf_dask.kernels.lanes.width_of`.
@@ -38,6 +38,8 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
     scratch = np.zeros((2, basis.shape[1]), basis.dtype)
     for row in range(usages.shape[0]):
         _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
+        for _ in range(1, step[2]):
+            _step_quotients(rows, row, new, basis, sums, step, new, scratch, width)
 
 
 @_compile
@@ -64,13 +66,15 @@ def sweep_kullback_leibler(
     data_term = 0.0
     for row in range(usages.shape[0]):
         _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
+        for _ in range(1, step[2]):
+            _step_quotients(rows, row, new, basis, sums, step, new, scratch, width)
         data_term += _sum_quotients(rows, row, new, basis, step[0], cross, quotients, scratch, width)
     return data_term
 
 
 @_compile
 def step_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, new: Any, width: Any) -> None:
-    """Set ``new`` to the usages after one multiplicative step.
+    """Set ``new`` to the usages after some multiplicative steps.
 
     Parameters as in `step_kullback_leibler`; ``gram`` (n_components, padded) is that of the basis.
     """
@@ -101,7 +105,7 @@ def _step_quotients(
     rows: Any, row: int, usages: Any, basis: Any, sums: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
     indptr, indices, values = rows
-    eps, damping = step
+    eps, exponent, _ = step
     old = _usages_of(usages, row, scratch, width)
     numerator = zeros_like(old)
     for place in range(np.uintp(indptr[row]), np.uintp(indptr[row + 1])):  # unsigned: never counted from the end
@@ -109,7 +113,7 @@ def _step_quotients(
         quotient = like(values[place], eps) / (dot(old, features) + eps)
         numerator = add_multiple(numerator, quotient, features)
     store(scratch, 1, numerator)
-    _multiply(usages, row, scratch[1], sums, eps, damping, new)
+    _multiply(usages, row, scratch[1], sums, eps, exponent, new)
 
 
 @_compile
@@ -132,7 +136,7 @@ def _step_products(
     rows: Any, row: int, usages: Any, basis: Any, gram: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
     indptr, indices, values = rows
-    eps, damping = step
+    eps, exponent, times = step
     numerator = other = zeros_like(load(scratch, 0, width))
     first, pairs = np.uintp(indptr[row]), np.uintp((indptr[row + 1] - indptr[row]) // 2)
     middle = first + pairs
@@ -143,12 +147,20 @@ def _step_products(
     for place in range(middle + pairs, np.uintp(indptr[row + 1])):
         numerator = add_multiple(numerator, like(values[place], eps), load(basis, indices[place], width))
     numerator = add_multiple(numerator, like(1.0, eps), other)
-    denominator = zeros_like(numerator)
+    store(scratch, 1, numerator)
+    _step_at(usages, row, gram, eps, exponent, new, scratch, width)
+    for _ in range(1, times):
+        _step_at(new, row, gram, eps, exponent, new, scratch, width)
+
+
+@_compile
+def _step_at(usages: Any, row: int, gram: Any, eps: Any, exponent: float, new: Any, scratch: Any, width: Any) -> None:
+    """One step of a row whose numerator, which no step changes, lies in ``scratch``."""
+    denominator = zeros_like(load(scratch, 1, width))
     for component in range(usages.shape[1]):
         denominator = add_multiple(denominator, usages[row, component], load(gram, component, width))
-    store(scratch, 1, numerator)
     store(scratch, 2, denominator)
-    _multiply(usages, row, scratch[1], scratch[2], eps, damping, new)
+    _multiply(usages, row, scratch[1], scratch[2], eps, exponent, new)
 
 
 @_compile
@@ -162,14 +174,16 @@ def _sum_products(rows: Any, row: int, usages: Any, cross: Any, scratch: Any, wi
 
 
 @_compile
-def _multiply(usages: Any, row: int, numerator: Any, denominator: Any, eps: Any, damping: float, new: Any) -> None:
+def _multiply(usages: Any, row: int, numerator: Any, denominator: Any, eps: Any, exponent: float, new: Any) -> None:
     """The published step of one row, see `bcnmf_dask.updates.multiplicative.multiply`."""
     for component in range(usages.shape[1]):
         ratio = numerator[component] / (denominator[component] + eps)
-        if damping == 0.5:
+        if exponent == 0.5:
             ratio = math.sqrt(ratio)
-        elif damping != 1.0:
-            ratio = like(ratio**damping, ratio)
+        elif exponent == 1.25:
+            ratio = ratio * math.sqrt(math.sqrt(ratio))
+        elif exponent != 1.0:
+            ratio = like(ratio**exponent, ratio)
         new[row, component] = usages[row, component] * ratio
 
 

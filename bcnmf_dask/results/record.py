@@ -13,6 +13,7 @@ from bcnmf_dask.updates.statistics import Role
 
 HISTORY_COLUMNS = (
     "iteration",
+    "data_visits",
     "target_divergence",
     "background_divergence",
     "objective",

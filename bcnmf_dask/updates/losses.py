@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.updates import frobenius, kullback_leibler
 from bcnmf_dask.updates.basis import Basis
+from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.statistics import Statistics
 
 
@@ -30,9 +31,9 @@ class Loss:
     name: str
     default_damping: float
     eps: float
-    update_usages: Callable[[Rows, NDArray[Any], Basis, float], NDArray[Any]]
+    update_usages: Callable[[Rows, NDArray[Any], Basis, Steps], NDArray[Any]]
     contribute: Callable[[Rows, NDArray[Any], Basis], Statistics]
-    sweep: Callable[[Rows, NDArray[Any], Basis, float], tuple[NDArray[Any], Statistics]]
+    sweep: Callable[[Rows, NDArray[Any], Basis, Steps], tuple[NDArray[Any], Statistics]]
     update_basis: Callable[[NDArray[Any], Statistics, Statistics | None, float, float], NDArray[Any]]
     divergence: Callable[[Statistics, NDArray[Any]], float]
 

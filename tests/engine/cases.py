@@ -56,7 +56,7 @@ def settings(kind, loss, alpha, damping):
     x, y = pair(kind)
     basis, target, background = oracle.start(len(x), len(y), F, K)
     start = {"components": basis.T, "target_usages": target, "background_usages": background}
-    return Settings(K, alpha, "sum", loss, damping, SWEEPS, 0.0, 0, start)
+    return Settings(K, alpha, "sum", loss, damping, SWEEPS, 0.0, 0, start=start)
 
 
 def _dask(chunks, sparse=False):
