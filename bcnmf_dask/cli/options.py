@@ -139,8 +139,19 @@ Solver = Annotated[
     str,
     typer.Option(
         metavar="|".join(SOLVERS),
-        help="published: one step of usages and components per sweep. accelerated: longer ones, a third of the sweeps.",
+        help="published: one step of usages and components per sweep. accelerated: longer steps, a third of the "
+        "sweeps. online: a step after each batch of rows, three passes, for data that can be read only a few times.",
         callback=checked,
+        rich_help_panel=MODEL,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="ROWS",
+        help="Rows of a batch of the online solver.",
+        callback=checked,
+        show_default="a hundredth of the rows, 100 to 8192",
         rich_help_panel=MODEL,
     ),
 ]

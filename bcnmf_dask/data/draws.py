@@ -19,7 +19,7 @@ class Draw:
 
     Attributes
     ----------
-    seed : int
+    seed : tuple of int
         Of the shuffle; another one cuts the rows otherwise.
     number, of : int
         Which of how many draws.
@@ -29,7 +29,7 @@ class Draw:
         Neighbouring rows that are drawn together, at most.
     """
 
-    seed: int
+    seed: tuple[int, ...]
     number: int
     of: int
     n_rows: Mapping[Role, int]
@@ -46,7 +46,12 @@ class Draw:
         ends = np.minimum(starts + length, stop)
         return np.stack([np.maximum(starts, start), ends], axis=1)
 
+    def count(self, role: Role) -> int:
+        """Rows of a role that are drawn."""
+        runs = self.runs(role, 0, self.n_rows[role])
+        return int((runs[:, 1] - runs[:, 0]).sum())
+
 
 @lru_cache(maxsize=8)
-def _shuffled(seed: int, role: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, role]).permutation(count)
+def _shuffled(seed: tuple[int, ...], role: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([*seed, role]).permutation(count)

@@ -91,7 +91,10 @@ def factorize(
         _report(findings, inputs, settings)
         for output in filter(None, outputs if inputs.lazy else []):
             engine.check_writable(output.location)
-        fits = [_begin(inputs, dtype, f"fit-{i}", *pair) for i, pair in enumerate(zip(settings, solvers, strict=True))]
+        fits = [
+            begin(one, inputs, dtype, f"fit-{number}", solver)
+            for number, (one, solver) in enumerate(zip(settings, solvers, strict=True))
+        ]
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint, engine, inputs, settings, dtype)
         if checkpoints is None or not checkpoints.bring_back(fits):
             for fit, one in zip(fits, settings, strict=True):
@@ -136,7 +139,18 @@ def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
     return output
 
 
-def _begin(inputs: Inputs, dtype: str, key: str, settings: Settings, solver: Solver) -> FitProgress:
+def begin(settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solver) -> FitProgress:
+    """A fit before its first sweep.
+
+    Parameters
+    ----------
+    settings : Settings
+    inputs : Inputs
+    dtype : str
+    key : str
+        Names the fit among those of a run.
+    solver : Solver
+    """
     basis, scales = settings.start_basis(inputs.n_features)
     return FitProgress(
         spec=settings.spec(key),

@@ -31,6 +31,11 @@ EXHAUSTED = Status(
     "The fit was still changing when max_iter was reached: raise max_iter, or tol if this is precise enough.",
     False,
 )
+PASSED = Status(
+    "passed",
+    "All rows were passed over as often as the online solver does, and the usages fitted to the components.",
+    True,
+)
 EXHAUSTED_AT_FIXED_BASIS = Status(
     "max_iter",
     "The usages of the new rows were still changing when max_iter of the fit was reached: fit with a larger max_iter, "
@@ -88,10 +93,12 @@ class FitProgress:
     def advance(self, record: Record, times: Times) -> None:
         """Take the sums of a visit: update the basis, write the history."""
         started, draw = time.perf_counter(), self.solver.draw
+        visited = 1.0 if draw is None else 1.0 / draw.of
         basis = self.basis.astype(np.float64)
         # What overflows is refused in words below; small products wait for threads of BLAS that others keep busy.
         with np.errstate(all="ignore"), one_blas_thread():
-            divergences = {role: LOSSES[self.spec.loss].divergence(sums, basis) for role, sums in record.items()}
+            divergence = LOSSES[self.spec.loss].divergence
+            divergences = {role: divergence(sums, basis) / visited for role, sums in record.items()}
             new, scales = normalise(self.solver.next_basis(basis, record))
             change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
         self._refuse_non_finite(change, *divergences.values())
@@ -100,7 +107,7 @@ class FitProgress:
             self.scales, self.stamp = scales, self.stamp + 1
         swept = SweepRecord(
             iteration=len(self.history) + 1,
-            data_visits=self.data_visits + (1.0 if draw is None else 1.0 / draw.of),
+            data_visits=self.data_visits + visited,
             target_divergence=divergences.get("target", np.nan),
             background_divergence=divergences.get("background", np.nan),
             objective=objective(divergences, self.alpha),
@@ -138,7 +145,9 @@ class FitProgress:
 
     def judge(self) -> None:
         """See if the fit is over."""
-        if self.convergence.reached(self.history[-1]):
+        if self.solver.done is not None:
+            self.status = PASSED if self.solver.done else None
+        elif self.convergence.reached(self.history[-1]):
             self.status = CONVERGED
         elif len(self.history) >= self.max_iter:
             self.status = EXHAUSTED if self.solver.learns else EXHAUSTED_AT_FIXED_BASIS
@@ -153,7 +162,7 @@ class FitProgress:
 
 def objective(divergences: Mapping[Role, float], alpha: float) -> float:
     """Target divergence minus ``alpha`` times that of the background, where there is one."""
-    return divergences["target"] - alpha * divergences.get("background", 0.0)
+    return divergences.get("target", np.nan) - alpha * divergences.get("background", 0.0)
 
 
 def run_fits(
@@ -181,7 +190,10 @@ def run_fits(
         If a divergence or a basis is no longer finite.
     """
     while running := [fit for fit in fits if fit.status is None]:
-        _sweep(engine, running)
+        sweeping = [fit for fit in running if fit.solver.draw is None]
+        passing = [(fit, draw) for fit in running if (draw := fit.solver.draw) is not None]
+        _sweep(engine, sweeping)
+        _pass_over(engine, passing)
         _look(engine, [(fit, look) for fit in running if (look := fit.solver.look()) is not None])
         for fit in running:
             fit.judge()
@@ -195,6 +207,13 @@ def _sweep(engine: Engine, fits: Sequence[FitProgress]) -> None:
     if fits:
         records, times = engine.sweep([fit.order() for fit in fits])
         for fit, record in zip(fits, records, strict=True):
+            fit.advance(record, times)
+
+
+def _pass_over(engine: Engine, batches: Sequence[tuple[FitProgress, Draw]]) -> None:
+    if batches:
+        records, times = engine.sample([fit.sample(draw, fit.solver.steps) for fit, draw in batches])
+        for (fit, _), record in zip(batches, records, strict=True):
             fit.advance(record, times)
 
 

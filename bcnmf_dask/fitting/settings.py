@@ -36,7 +36,9 @@ class Settings:
     tol : float
         See `bcnmf_dask.fitting.stopping.Convergence`.
     seed : int
-    solver : {"published", "accelerated"}
+    solver : {"published", "accelerated", "online"}
+    batch_size : int or None
+        Rows of a batch of the online solver; None: a default.
     start : mapping
         Any of ``components`` (n_components, n_features), ``target_usages`` and ``background_usages``
         (rows, n_components); what is missing is drawn from ``seed``.
@@ -51,6 +53,7 @@ class Settings:
     tol: float
     seed: int
     solver: str = "published"
+    batch_size: int | None = None
     start: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,6 +92,7 @@ class Settings:
             "weighting": self.weighting,
             "loss": self.loss,
             "solver": self.solver,
+            "batch_size": None if self.batch_size is None else int(self.batch_size),
             "damping": None if self.damping is None else float(self.damping),
             "effective_damping": self.effective_damping(),
             "init": sorted(self.start) or "random",

@@ -7,6 +7,7 @@ from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.solvers.accelerated import Accelerated
 from bcnmf_dask.solvers.base import Solver
+from bcnmf_dask.solvers.online import PASSES, Online, default_batch
 from bcnmf_dask.solvers.published import Published
 
 
@@ -24,7 +25,15 @@ def _accelerated(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
     return Accelerated(settings.loss, alpha, damping, inputs.n_rows, settings.seed, plan.chunk_rows)
 
 
+def _online(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
+    alpha, n_rows = settings.effective_alpha(inputs), inputs.n_rows
+    size = settings.batch_size or default_batch(sum(n_rows.values()))
+    passes = min(PASSES, settings.max_iter)
+    return Online(settings.loss, alpha, n_rows, size, passes, settings.seed, plan.chunk_rows)
+
+
 _MAKERS: Mapping[str, Callable[[Settings, Inputs, ShardPlan], Solver]] = {
     "published": _published,
     "accelerated": _accelerated,
+    "online": _online,
 }

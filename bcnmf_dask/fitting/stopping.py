@@ -35,7 +35,8 @@ class SweepRecord:
     data_visits : float
         Of all rows since the start, looks at some of them included.
     target_divergence, background_divergence : float
-        At the new usages and the basis the sweep began with; nan without a background.
+        At the new usages and the basis the sweep began with; nan without a background. Of a batch of rows, times the
+        number of batches.
     objective : float
         Target divergence minus effective alpha times background divergence. Not monotone: never compare
         fits by it.

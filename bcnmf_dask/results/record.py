@@ -34,7 +34,7 @@ class Status(NamedTuple):
     Attributes
     ----------
     word : str
-        For programs: ``"converged"``, ``"max_iter"``, ``"stopped"``, ``"collapsed"``.
+        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``.
     sentence : str
         For people: what happened and what to try.
     converged : bool

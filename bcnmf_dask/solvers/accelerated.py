@@ -58,7 +58,7 @@ class Accelerated(Solver):
         self._alpha = alpha
         self._damping = damping
         of = max(1, sum(n_rows.values()) // SAMPLE_ROWS)
-        self._sample = Draw(seed, 0, min(of, *n_rows.values()), n_rows, longest)
+        self._sample = Draw((seed,), 0, min(of, *n_rows.values()), n_rows, longest)
         self._sweeps = 0
         self._next_look = FIRST_LOOK
         self._lowest = np.inf

@@ -26,18 +26,26 @@ class Solver(ABC):
     draw : Draw or None
         The rows of the next visit, whose usages are fitted anew and forgotten. None is a sweep: all rows, whose usages
         go on from where they are.
-    done : bool
-        Whether there is nothing left to do.
+    done : bool or None
+        Whether there is nothing left to do; None leaves it to the stopping rule.
     """
 
     learns: ClassVar[bool] = True
-    draw: Draw | None = None
-    done: bool = False
 
     @property
     @abstractmethod
     def steps(self) -> Steps:
         """See above."""
+
+    @property
+    def draw(self) -> Draw | None:
+        """See above."""
+        return None
+
+    @property
+    def done(self) -> bool | None:
+        """See above."""
+        return None
 
     @abstractmethod
     def next_basis(self, basis: NDArray[np.float64], record: Record) -> NDArray[Any]:
