@@ -15,7 +15,7 @@ import zarr
 from bcnmf_dask import split
 from bcnmf_dask.fitting.settings import Settings
 
-N, M, F, K, SWEEPS = 301, 203, 40, 4, 60
+N, M, F, K, SWEEPS = 301, 203, 40, 4, 25
 LOSSES, ALPHAS, DAMPINGS = ("frobenius", "kullback-leibler"), (0.0, 1.0), (1.0, 0.5)
 CASES = list(product(LOSSES, ALPHAS, DAMPINGS))
 
