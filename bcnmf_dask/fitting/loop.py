@@ -107,7 +107,7 @@ class FitProgress:
             self.scales, self.stamp = scales, self.stamp + 1
         swept = SweepRecord(
             iteration=len(self.history) + 1,
-            data_visits=self.data_visits + visited,
+            data_visits=round(self.data_visits + visited, 9),  # thirds of a visit add up to whole ones
             target_divergence=divergences.get("target", np.nan),
             background_divergence=divergences.get("background", np.nan),
             objective=objective(divergences, self.alpha),
