@@ -24,6 +24,24 @@ def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
     return csr_of(rows.data[first:last], rows.indices[first:last], indptr, rows.shape[1])
 
 
+def pick_rows(rows: Rows, ranges: Any) -> Rows:
+    """The rows of ``ranges``, pairs of start and stop, in this order; a view where there is only one."""
+    picked = [slice_rows(rows, int(start), int(stop)) for start, stop in ranges]
+    if len(picked) == 1:
+        return picked[0]
+    if not is_sparse(rows):
+        return np.concatenate(picked)
+    lengths = np.concatenate([np.diff(one.indptr) for one in picked])
+    indptr = np.concatenate([[0], np.cumsum(lengths, dtype=rows.indptr.dtype)])
+    data, indices = (np.concatenate([getattr(one, name) for one in picked]) for name in ("data", "indices"))
+    return csr_of(data, indices, indptr.astype(rows.indptr.dtype), rows.shape[1])
+
+
+def row_sums(rows: Rows, dtype: Any) -> NDArray[Any]:
+    """Of each row, (n,)."""
+    return np.asarray(rows @ np.ones(rows.shape[1], dtype), dtype=dtype)
+
+
 def csr_of(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_features: int) -> Rows:
     """A CSR array around these parts, none of them copied or looked at."""
     rows = sp.csr_array((len(indptr) - 1, n_features), dtype=data.dtype)

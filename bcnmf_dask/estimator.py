@@ -39,15 +39,20 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         for any number of cells. ``"sum"``: the published objective.
     loss : {"kullback-leibler", "frobenius"}
         Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images.
-    solver : {"published"}
-        One multiplicative step of usages and basis per sweep.
+    solver : {"published", "accelerated", "online"}
+        ``"published"``: one multiplicative step of usages and basis per sweep. ``"accelerated"``: longer steps of the
+        same kind, about a third of the sweeps to the same components; should the objective of a sample of cells rise,
+        it goes on as published. ``"online"``: a step of the components after each batch of cells, three passes, then
+        the usages in one more: for data that can be read only a few times.
+    batch_size : int or None
+        Cells of a batch of the online solver. None: a hundredth of them, but 100 to 8192.
     damping : float or None
         Exponent of the multiplicative steps, in (0, 1]. None: 1.0 for Frobenius, 0.5 for Kullback-Leibler.
     init : "random" or mapping
         Start: drawn, or any of ``"components"`` (n_components, n_features), ``"target_usages"`` and
         ``"background_usages"`` (n rows, n_components).
     max_iter : int
-        Sweeps at most.
+        Sweeps at most (of the online solver: passes, of which it makes three).
     tol : float
         A fit has converged when the relative changes of basis and divergences stay below it for 10 sweeps.
         0 never stops early.
@@ -87,6 +92,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         weighting: str = "mean",
         loss: str = "kullback-leibler",
         solver: str = "published",
+        batch_size: int | None = None,
         damping: float | None = None,
         init: str | Mapping[str, NDArray[Any]] = "random",
         max_iter: int = 500,
@@ -99,6 +105,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         self.weighting = weighting
         self.loss = loss
         self.solver = solver
+        self.batch_size = batch_size
         self.damping = damping
         self.init = init
         self.max_iter = max_iter
@@ -178,7 +185,6 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         -----
         ConvergenceWarning, CollapseWarning, DataWarning
         """
-        check_parameter("solver", self.solver)
         settings = self._settings()
         check_parameter("dtype", self.dtype)
         _check_callbacks(callbacks)
@@ -219,6 +225,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             max_iter=self.max_iter,
             tol=self.tol,
             seed=_seed(self.random_state),
+            solver=self.solver,
+            batch_size=self.batch_size,
             start=start,
         )
 

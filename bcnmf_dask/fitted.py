@@ -62,7 +62,8 @@ class FittedMixin(TransformerMixin, BaseEstimator):
             seed=fitted["random_state"],
             start={"components": self.components_},
         )
-        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=client, solvers=[FixedBasis()])
+        solver = FixedBasis(settings.effective_damping())
+        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=client, solvers=[solver])
         return result.target_usages
 
     def summary(self, n_top: int = 10) -> pd.DataFrame:

@@ -16,11 +16,13 @@ from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, wr
 from bcnmf_dask.benchmarking.synthetic import csr_chunk
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec, Order
+from bcnmf_dask.engine.base import FitSpec
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.plots import save
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 
 N_FEATURES, PER_ROW, SWEEPS = 3000, 150, 5
 VALUES, COMPONENTS = (10**6, 10**7, 10**8), (5, 10, 20, 50, 100)
@@ -34,12 +36,12 @@ def sweep_seconds(n_values, n_components, loss):
     inputs = read_inputs(csr_chunk(n_values // PER_ROW, N_FEATURES, PER_ROW, (0,)), None)
     engine = LocalEngine(inputs, plan_shards(inputs), "float32", [n_components])
     engine.load()
-    engine.start(FitSpec("fit", loss, n_components, LOSSES[loss].default_damping, 0), {})
+    engine.start(FitSpec("fit", loss, n_components, 0), {})
     basis = np.random.default_rng(0).random((N_FEATURES, n_components), dtype=np.float32)
-    seconds = []
+    seconds, steps = [], Steps(1, LOSSES[loss].default_damping)
     for stamp in range(SWEEPS + 2):
         started = time.perf_counter()
-        engine.sweep([Order("fit", stamp, basis / basis.sum(axis=0), np.ones(n_components))])
+        engine.sweep([Order(basis / basis.sum(axis=0), steps, "fit", stamp, np.ones(n_components))])
         seconds.append(time.perf_counter() - started)
     engine.close()
     return median(seconds[2:])

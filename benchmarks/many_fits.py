@@ -19,10 +19,12 @@ from bcnmf_dask.benchmarking.streaming import NOTHING_STAYS
 from bcnmf_dask.benchmarking.synthetic import csr_chunk, dense_chunk
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec, Order
+from bcnmf_dask.engine.base import FitSpec
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.ingesting.run import ingest
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 
 FITS, COMPONENTS, N_FEATURES, PER_ROW = 20, 20, 3000, 150
 CSR_ROWS, DENSE_ROWS = 30_000, 6_000
@@ -67,14 +69,15 @@ class Grid:
         draw = np.random.default_rng(0)
         bases = draw.random((FITS, N_FEATURES, COMPONENTS), dtype=np.float32)
         self._bases = bases / bases.sum(axis=1, keepdims=True)
-        self._stamps = [0] * FITS
+        self._stamps, self._steps = [0] * FITS, Steps(1, LOSSES[loss].default_damping)
         for number in range(FITS):
-            spec = FitSpec(str(number), loss, COMPONENTS, LOSSES[loss].default_damping, number)
-            self._engine.start(spec, {})
+            self._engine.start(FitSpec(str(number), loss, COMPONENTS, number), {})
 
     def seconds(self, n_fits):
         """Of a sweep of the first few fits."""
-        orders = [Order(str(i), self._stamps[i], self._bases[i], np.ones(COMPONENTS)) for i in range(n_fits)]
+        orders = [
+            Order(self._bases[i], self._steps, str(i), self._stamps[i], np.ones(COMPONENTS)) for i in range(n_fits)
+        ]
         started = time.perf_counter()
         self._engine.sweep(orders)
         seconds = time.perf_counter() - started

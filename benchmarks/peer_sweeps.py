@@ -13,8 +13,9 @@ from sklearn.decomposition import MiniBatchNMF, non_negative_factorization
 
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec, Order
+from bcnmf_dask.engine.base import FitSpec
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.engine.threads import one_blas_thread, usable_cores
 from bcnmf_dask.solvers.published import Published
 from bcnmf_dask.updates.losses import LOSSES
@@ -58,13 +59,13 @@ def ours(target, background, loss, alpha, n_components, sweeps):
     engine = LocalEngine(inputs, plan_shards(inputs), "float32", [n_components])
     engine.load()
     damping = LOSSES[loss].default_damping
-    engine.start(FitSpec("fit", loss, n_components, damping, 0), {})
+    engine.start(FitSpec("fit", loss, n_components, 0), {})
     solver = Published(loss, float(alpha), damping)
     basis = np.random.default_rng(0).random((target.shape[1], n_components))
     state = {"basis": basis / basis.sum(axis=0), "scales": np.ones(n_components), "stamp": 0}
 
     def sweep():
-        order = Order("fit", state["stamp"], state["basis"].astype(np.float32), state["scales"])
+        order = Order(state["basis"].astype(np.float32), solver.steps, "fit", state["stamp"], state["scales"])
         (record,), _ = engine.sweep([order])
         with one_blas_thread():  # as in a fit: others would still be spinning in the next sweep
             basis = solver.next_basis(order.basis.astype(float), record)

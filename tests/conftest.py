@@ -1,10 +1,13 @@
 """What all tests share. Real data lie beside the repository, or where BCNMF_TEST_DATA says; never in it."""
 
+import multiprocessing
 import os
 import tempfile
 from pathlib import Path
 
+import dask
 import pytest
+from distributed.utils import get_mp_context
 from hypothesis import settings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -19,6 +22,15 @@ def temporary_folders_that_go(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
         patch.setattr(tempfile, "tempdir", None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_that_start_soon():
+    """Workers come from a process that has imported everything already: that takes each of them seconds."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        get_mp_context()  # distributed sets modules of its own once, at first
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", "bcnmf_dask.engine.tasks"])
         yield
 
 

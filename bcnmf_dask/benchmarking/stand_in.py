@@ -14,6 +14,7 @@ from bcnmf_dask.backend import Rows
 from bcnmf_dask.updates import kullback_leibler
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import Loss, register_loss
+from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.statistics import Statistics
 
 NAME = "stand-in"
@@ -21,7 +22,7 @@ SECONDS_PER_ROW = 2.0**-11
 """Slept for each row in each sweep."""
 
 
-def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:  # noqa: ARG001
+def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> NDArray[Any]:  # noqa: ARG001
     """Sleep for as long as these rows are worth; the usages stay."""
     time.sleep(rows.shape[0] * SECONDS_PER_ROW)
     return usages
@@ -34,9 +35,9 @@ def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:  #
     return Statistics(cross, mass, -float(mass @ basis.values.sum(axis=0, dtype=np.float64)))
 
 
-def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
+def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple[NDArray[Any], Statistics]:
     """Both."""
-    return update_usages(rows, usages, basis, damping), contribute(rows, usages, basis)
+    return update_usages(rows, usages, basis, steps), contribute(rows, usages, basis)
 
 
 def register() -> None:

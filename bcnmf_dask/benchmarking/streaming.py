@@ -80,7 +80,7 @@ def _seconds_of_reading(setting: Setting, inputs: Inputs) -> float:
 
 
 def _read(source: PathSource, shards: Sequence[Shard]) -> float:
-    strips = [(source.strip(shard.start, shard.stop), bounds_of(shard)) for shard in shards]
+    strips = [(source.strip(shard.start), bounds_of(shard)) for shard in shards]
     for _ in range(2):
         started = time.perf_counter()
         for strip, bounds in strips:

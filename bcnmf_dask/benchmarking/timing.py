@@ -52,11 +52,11 @@ def sweep_seconds(client: Any, inputs: Inputs, workload: Workload, sweeps: int) 
 
 
 def _history(client: Any, inputs: Inputs, workload: Workload, sweeps: int) -> list[SweepRecord]:
-    spec = FitSpec("fit", workload.loss, workload.n_components, LOSSES[workload.loss].default_damping, 0)
+    spec = FitSpec("fit", workload.loss, workload.n_components, 0)
     basis, scales = normalise(draw_basis(spec.seed, inputs.n_features, spec.n_components))
     fit = FitProgress(
         spec=spec,
-        solver=Published(spec.loss, 0.0, spec.damping),
+        solver=Published(spec.loss, 0.0, LOSSES[spec.loss].default_damping),
         alpha=0.0,
         max_iter=sweeps,
         convergence=Convergence(0.0, "float32"),

@@ -8,7 +8,7 @@ import typer
 from bcnmf_dask.data.features import Matching
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.estimator import BCNMF
-from bcnmf_dask.fitting.parameters import DTYPES, WEIGHTINGS, check_parameter
+from bcnmf_dask.fitting.parameters import DTYPES, SOLVERS, WEIGHTINGS, check_parameter
 from bcnmf_dask.updates.losses import LOSSES
 
 DEFAULTS: dict[str, Any] = {name: parameter.default for name, parameter in inspect.signature(BCNMF).parameters.items()}
@@ -138,7 +138,21 @@ Loss = Annotated[
 Solver = Annotated[
     str,
     typer.Option(
-        metavar="published", help="How usages and components are improved.", callback=checked, rich_help_panel=MODEL
+        metavar="|".join(SOLVERS),
+        help="published: one step of usages and components per sweep. accelerated: longer steps, a third of the "
+        "sweeps. online: a step after each batch of rows, three passes, for data that can be read only a few times.",
+        callback=checked,
+        rich_help_panel=MODEL,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="ROWS",
+        help="Rows of a batch of the online solver.",
+        callback=checked,
+        show_default="a hundredth of the rows, 100 to 8192",
+        rich_help_panel=MODEL,
     ),
 ]
 Damping = Annotated[

@@ -87,9 +87,9 @@ class DenseRows:
         """Of the rows that are decoded together."""
         return _chunk_length(self.array) * math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    def strip(self, start: int, stop: int) -> Strip:
-        """Rows ``start:stop``, to be read in blocks."""
-        return DenseStrip(self.array, self._leftovers, start, stop)
+    def strip(self, start: int) -> Strip:
+        """Rows from ``start`` on, to be read in blocks."""
+        return DenseStrip(self.array, self._leftovers, start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,10 +132,10 @@ class CsrRows:
         """Of the values, and their columns, that are decoded together."""
         return sum(_chunk_length(part) * part.dtype.itemsize for part in (self.data, self.indices))
 
-    def strip(self, start: int, stop: int) -> Strip:
-        """Rows ``start:stop``, to be read in blocks."""
+    def strip(self, start: int) -> Strip:
+        """Rows from ``start`` on, to be read in blocks."""
         data, indices = zip((self.data, self.indices), self._leftovers, strict=True)
-        return CsrStrip(data, indices, self.indptr, self.shape[1], start, stop)
+        return CsrStrip(data, indices, self.indptr, self.shape[1], start)
 
 
 def _chunk_length(array: Any) -> int:

@@ -110,23 +110,43 @@ def rows_of_chunks(order: ShardOrder, chunks: Sequence[Any]) -> Iterator[Rows]:
         yield slice_rows(rows, start - order.shard.start, stop - order.shard.start)
 
 
-def make_blocks(order: ShardOrder, rows_of_blocks: Iterable[Rows]) -> Iterator[Block]:
-    """The blocks of a shard from the rows of each, as read: kept by reference where nothing must change.
+def places_of(order: ShardOrder) -> list[dict[Role, slice]]:
+    """Where the usages of each part of each block of a shard stand in those of the shard."""
+    shard, found = order.shard, list[dict[Role, slice]]()
+    seen = dict.fromkeys(order.masks, 0)
+    for start, stop in pairwise(bound - shard.start for bound in bounds_of(shard)):
+        counts = {
+            role: stop - start if mask is None else int(np.count_nonzero(mask[start:stop]))
+            for role, mask in order.masks.items()
+        }
+        found.append({role: slice(seen[role], seen[role] + count) for role, count in counts.items() if count})
+        seen = {role: seen[role] + count for role, count in counts.items()}
+    return found
+
+
+def make_blocks(order: ShardOrder, rows_of_blocks: Iterable[Rows], first: int = 0) -> Iterator[Block]:
+    """Blocks of a shard from the rows of each, as read: kept by reference where nothing must change.
+
+    Parameters
+    ----------
+    order : ShardOrder
+    rows_of_blocks : iterable of rows
+        Of neighbouring blocks.
+    first : int
+        The first of these, counted within the shard.
 
     Raises
     ------
     InputError
         Naming the store, if the rows cannot be read.
     """
-    seen = dict.fromkeys(order.masks, 0)
+    places = places_of(order)
     with about(order.name):
-        for number, rows in enumerate(rows_of_blocks):
+        for number, rows in enumerate(rows_of_blocks, first):
             with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite, and is refused in words
                 canonical = _canonical(rows, order.columns, np.dtype(order.dtype))
             parts = dict(_parts(order, number * order.shard.block_rows, canonical))
-            places = {role: slice(seen[role], seen[role] + part.shape[0]) for role, part in parts.items()}
-            seen.update({role: place.stop for role, place in places.items()})
-            yield Block(order.shard.first_block + number, parts, places)
+            yield Block(order.shard.first_block + number, parts, places[number])
 
 
 def inspect_block(order: ShardOrder, block: Block) -> Findings:

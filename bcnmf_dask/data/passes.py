@@ -37,14 +37,14 @@ class Passes:
     Parameters
     ----------
     source : Reopenable
-    start, stop : int
-        Rows of the store.
+    start : int
+        The first row of the store.
     """
 
-    def __init__(self, source: Reopenable, start: int, stop: int) -> None:
+    def __init__(self, source: Reopenable, start: int) -> None:
         self._source = source
         self._patience = Patience(source.location, source.path)
-        self._range = (start, stop)
+        self._start = start
         self._strip: Strip | None = None
         self._checksums: dict[int, int] = {}
 
@@ -79,7 +79,7 @@ class Passes:
 
     def _pass(self, bounds: Sequence[int]) -> Iterator[Rows]:
         with reading(self._source.location):
-            self._strip = self._strip or self._source.open_rows().strip(*self._range)
+            self._strip = self._strip or self._source.open_rows().strip(self._start)
             for (start, stop), parts in zip(pairwise(bounds), self._strip.parts(bounds), strict=True):
                 self._verify(start, parts)
                 yield self._strip.rows(parts, start, stop)

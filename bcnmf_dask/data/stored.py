@@ -82,9 +82,9 @@ class PathSource(ABC):
         with reading(self.location):
             return self._rows().read(start, stop)
 
-    def strip(self, start: int, stop: int) -> Passes:
-        """Rows ``start:stop``, to be read in blocks, again and again."""
-        return Passes(self, start, stop)
+    def strip(self, start: int) -> Passes:
+        """Rows from ``start`` on, to be read in blocks, again and again."""
+        return Passes(self, start)
 
     def open_rows(self) -> StoredRows:
         """The handle of this process on the rows; InputError if they are not those this source was made from."""

@@ -33,22 +33,23 @@ class Strip(Protocol):
 
 
 class Values:
-    """Places ``first:last`` of the first axis of a chunked array.
+    """Places from ``first`` on of the first axis of a chunked array.
 
     Parameters
     ----------
     array : array
         NumPy, HDF5 or Zarr.
-    first, last : int
+    first : int
+        Where passes from the front begin.
     leftovers : Leftovers
         Shared by all that read this array in this process.
     """
 
-    def __init__(self, array: Any, first: int, last: int, leftovers: Leftovers) -> None:
+    def __init__(self, array: Any, first: int, leftovers: Leftovers) -> None:
         chunks = getattr(array, "chunks", None)
         self._array = array
         self._chunk = int(chunks[0]) if chunks else 1
-        self._first, self._last = first, last
+        self._first = first
         self._leftovers = leftovers
         self._head: NDArray[Any] | None = None
 
@@ -70,7 +71,7 @@ class Values:
             yield values
             del values
         self._leftovers.clear()
-        self._leftovers[self._last] = np.array(carried)
+        self._leftovers[int(bounds[-1])] = np.array(carried)
 
     def _begin(self, first: int) -> NDArray[Any]:
         """What is at hand of the chunk in which a pass begins."""
@@ -98,8 +99,8 @@ def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
 class DenseStrip:
     """See `Strip`: rows of a dense array."""
 
-    def __init__(self, array: Any, leftovers: Leftovers, start: int, stop: int) -> None:
-        self._values = Values(array, start, stop, leftovers)
+    def __init__(self, array: Any, leftovers: Leftovers, start: int) -> None:
+        self._values = Values(array, start, leftovers)
 
     def parts(self, bounds: Sequence[int]) -> Iterator[Parts]:
         """See `Strip.parts`."""
@@ -119,7 +120,7 @@ class CsrStrip:
     data, indices : (array, Leftovers)
     indptr : int64 array
         In memory.
-    n_features, start, stop : int
+    n_features, start : int
     """
 
     def __init__(
@@ -129,10 +130,9 @@ class CsrStrip:
         indptr: NDArray[np.int64],
         n_features: int,
         start: int,
-        stop: int,
     ) -> None:
-        first, last = int(indptr[start]), int(indptr[stop])
-        self._data, self._indices = (Values(array, first, last, leftovers) for array, leftovers in (data, indices))
+        first = int(indptr[start])
+        self._data, self._indices = (Values(array, first, leftovers) for array, leftovers in (data, indices))
         self._indptr, self._n_features = indptr, n_features
 
     def parts(self, bounds: Sequence[int]) -> Iterator[Parts]:

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import owned
 from bcnmf_dask.data.findings import Findings
+from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.tree import Record
-from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.statistics import Role
 
 Starts = Mapping[Role, NDArray[Any]]
@@ -32,7 +29,6 @@ class FitSpec:
     loss : str
         A key of `bcnmf_dask.updates.losses.LOSSES`.
     n_components : int
-    damping : float
     seed : int
         Start usages not given are drawn from it.
     """
@@ -40,52 +36,7 @@ class FitSpec:
     key: str
     loss: str
     n_components: int
-    damping: float
     seed: int
-
-
-@dataclass(frozen=True)
-class Order:
-    """What one fit wants of the next visit of the rows.
-
-    Attributes
-    ----------
-    key : str
-        Of the fit.
-    stamp : int
-        Sweeps its usages have seen.
-    basis : ndarray (n_features, n_components)
-        In the dtype of the run; columns sum to one (or are zero).
-    scales : ndarray (n_components,), float64
-        What the usages must be multiplied by to match ``basis`` (its last normalisation).
-    """
-
-    key: str
-    stamp: int
-    basis: NDArray[Any]
-    scales: NDArray[Any]
-
-    @cached_property
-    def prepared(self) -> Basis:
-        """The basis, and what is made of it for all blocks."""
-        return Basis(self.basis)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The fields: what is prepared stays here."""
-        return {name: value for name, value in self.__dict__.items() if name != "prepared"}
-
-    def owned(self) -> "Order":
-        """The same with aligned arrays of its own, as needed after a journey."""
-        return replace(self, basis=owned(self.basis), scales=owned(self.scales))
-
-    def unscaled(self) -> "Order":
-        """The same for the usages as they are, not yet matched to the basis."""
-        return replace(self, scales=np.ones_like(self.scales))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its arrays."""
-        return int(self.basis.nbytes + self.scales.nbytes)
 
 
 @dataclass(frozen=True)
@@ -212,6 +163,13 @@ class Engine(Protocol):
 
     def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """Step the usages of every fit from ``order.stamp`` to the next, and return its summed `Statistics`."""
+        ...
+
+    def sample(self, samples: Sequence[Sample]) -> tuple[list[Record], Times]:
+        """The summed `Statistics` of drawn rows, of every sample, at usages fitted anew. Changes nothing.
+
+        A role of which no row was drawn is missing from its record.
+        """
         ...
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:

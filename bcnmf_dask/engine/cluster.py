@@ -19,13 +19,14 @@ from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine import runs, tasks
-from bcnmf_dask.engine.base import Checksums, FitSpec, Order, Recipe, Saved, Starts, Times
+from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, Saved, Starts, Times
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.delivery import Delivery
 from bcnmf_dask.engine.digests import digest_of_all
 from bcnmf_dask.engine.holdings import Holdings
 from bcnmf_dask.engine.local import create_all_usages, cut_starts, total
 from bcnmf_dask.engine.memory import Footprint, configured_limit
+from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.scratch import Scratch
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.engine.waiting import Loss
@@ -121,8 +122,13 @@ class ClusterEngine:
             self._recipes[order.key] = self._recipes[order.key].after(order)
         records = self._totals(part)
         self._snapshot_if_due(orders)
-        wall = time.perf_counter() - started
-        return records, Times(part.compute, part.read, part.merge, max(wall - part.compute - part.merge, 0.0))
+        return records, _times(part, time.perf_counter() - started)
+
+    def sample(self, samples: Sequence[Sample]) -> tuple[list[Record], Times]:
+        """See `Engine.sample`."""
+        started = time.perf_counter()
+        part = self._persist("sample", lambda: self._visit(tasks.sample, samples))
+        return self._totals(part), _times(part, time.perf_counter() - started)
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
@@ -180,7 +186,7 @@ class ClusterEngine:
         del self._recipes[key]
         self._persist("start", lambda: self._crew.everywhere(tasks.forget, key))
 
-    def _visit(self, task: Callable[..., tasks.Part], orders: Sequence[Order]) -> tasks.Part:
+    def _visit(self, task: Callable[..., tasks.Part], orders: Sequence[Order] | Sequence[Sample]) -> tasks.Part:
         """Have every owner visit its blocks; if that is much, send one basis and merge the parts on workers."""
         owners = self._holdings.owners()
         if sum(order.nbytes for order in orders) * len(owners) <= SMALL:
@@ -236,6 +242,10 @@ class ClusterEngine:
         location = scratch.next()
         self.rely_on(order.key, Saved(location, swept.stamp, self.write_usages(swept, location)))
         self._snapshots += 1
+
+
+def _times(part: tasks.Part, wall: float) -> Times:
+    return Times(part.compute, part.read, part.merge, max(wall - part.compute - part.merge, 0.0))
 
 
 def _is_due(recipe: Recipe) -> bool:

@@ -1,7 +1,7 @@
 """The engine of this process: its threads, its memory. Also the reference for the cluster engine."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from bcnmf_dask.data.loading import order_shard
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.engine import writing
-from bcnmf_dask.engine.base import Checksums, FitSpec, Order, Recipe, Saved, Starts, Times
+from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, Saved, Starts, Times
 from bcnmf_dask.engine.digests import digest_of_all
 from bcnmf_dask.engine.memory import Footprint, held_here, resident, room_here
-from bcnmf_dask.engine.resident import Residency
+from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.resident import Residency, Visit
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.results.factors import create_usages
@@ -78,10 +79,11 @@ class LocalEngine:
 
     def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
         """See `Engine.sweep`."""
-        started = time.perf_counter()
-        nodes, read = self._residency.sweep(orders)
-        records = [total(self._plan.n_blocks, [one]) for one in nodes]
-        return records, Times(time.perf_counter() - started, read, 0.0, 0.0)
+        return self._timed(self._residency.sweep, orders)
+
+    def sample(self, samples: Sequence[Sample]) -> tuple[list[Record], Times]:
+        """See `Engine.sample`."""
+        return self._timed(self._residency.sample, samples)
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
@@ -116,6 +118,12 @@ class LocalEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._residency.close()
+
+    def _timed(self, visit: Callable[[Any], Visit], wanted: Any) -> tuple[list[Record], Times]:
+        started = time.perf_counter()
+        nodes, read = visit(wanted)
+        records = [total(self._plan.n_blocks, [one]) for one in nodes]
+        return records, Times(time.perf_counter() - started, read, 0.0, 0.0)
 
 
 def cut_starts(starts: Starts, shards: Sequence[Shard]) -> dict[int, Starts]:

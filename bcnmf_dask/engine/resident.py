@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block, ShardOrder
 from bcnmf_dask.data.stored import PathSource
-from bcnmf_dask.engine.base import Order, Recipe
+from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.digests import digest
+from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.origin import start_usages
 from bcnmf_dask.engine.shard_state import (
     FitState,
@@ -26,6 +27,7 @@ from bcnmf_dask.engine.shard_state import (
     Usages,
     evaluate_block,
     replay_block,
+    sample_block,
     scaled,
     sweep_fits,
 )
@@ -37,6 +39,8 @@ from bcnmf_dask.updates.statistics import Role
 from bcnmf_dask.updates.together import make_groups
 
 Piece = tuple[int, NDArray[Any]]
+Leaf = Callable[[HeldShard, Block], Iterable[Record]]
+"""Gives the record of every fit, in their order."""
 Seen = Mapping[int, int]
 """Checksums of the rows of shards, by index."""
 
@@ -189,7 +193,18 @@ class Residency:
             def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
                 return sweep_fits(block, steps[held.shard.index], groups, self._dtype)
 
-            return self._visit(orders, leaf)
+            return self._visit(self._held(), len(orders), leaf)
+
+    def sample(self, samples: Sequence[Sample]) -> Visit:
+        """Sum the statistics of drawn rows, at usages fitted anew, over the subtrees that are complete here."""
+
+        def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
+            return (sample_block(held, block, sample) for sample in samples)
+
+        with self.visiting:
+            drawn = [(held, held.drawn([sample.draw for sample in samples])) for held in self._held()]
+            others = [held.shard.first_block + number for held, chosen in drawn for number in held.all_but(chosen)]
+            return self._visit([held.only(chosen) for held, chosen in drawn], len(samples), leaf, others)
 
     def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
@@ -198,7 +213,7 @@ class Residency:
             return (evaluate_block(block, held.state(order, order.stamp), order) for order in orders)
 
         with self.visiting:
-            return self._visit(orders, leaf)
+            return self._visit(self._held(), len(orders), leaf)
 
     def pieces(self, order: Order, role: Role) -> Iterator[Piece]:
         """The scaled usages of a role: (first row, usages) per shard."""
@@ -228,9 +243,12 @@ class Residency:
             with one_blas_thread():
                 visit(self._pool, self._n_threads, [held], replay)
 
-    def _visit(self, orders: Sequence[Order], leaf: Callable[[HeldShard, Block], Iterable[Record]]) -> Visit:
-        """Visit each block once for all fits, whose records ``leaf`` gives in their order; threads take blocks."""
-        trees = [Tree(self._n_blocks) for _ in orders]
+    def _visit(self, shards: Sequence[HeldShard], n_fits: int, leaf: Leaf, left_out: Sequence[int] = ()) -> Visit:
+        """Visit each block of some shards once for all fits; threads take blocks. Blocks left out add nothing."""
+        trees = [Tree(self._n_blocks) for _ in range(n_fits)]
+        for tree in trees:
+            for number in left_out:
+                tree.add(number, {})
 
         def add(held: HeldShard, block: Block) -> None:
             with np.errstate(all="ignore"):  # the loop over sweeps refuses non-finite sums in words
@@ -238,5 +256,5 @@ class Residency:
                     tree.add(block.number, record)
 
         with one_blas_thread():
-            waited = visit(self._pool, self._n_threads, self._held(), add)
+            waited = visit(self._pool, self._n_threads, shards, add)
         return Visit([tree.nodes for tree in trees], waited)

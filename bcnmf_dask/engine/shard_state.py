@@ -2,19 +2,24 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import pick_rows
+from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block, ShardOrder, bounds_of, make_blocks
 from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.shards import Shard
-from bcnmf_dask.engine.base import FitSpec, Order, Recipe
+from bcnmf_dask.engine.base import FitSpec, Recipe
+from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.errors import ClusterError
+from bcnmf_dask.updates.initialise import even_usages
 from bcnmf_dask.updates.losses import LOSSES, SweepTogether
 from bcnmf_dask.updates.statistics import Evaluation, Role
 from bcnmf_dask.updates.together import Group, SharedRows
@@ -33,14 +38,30 @@ class FitState:
 
 @dataclass(frozen=True)
 class StreamedBlocks:
-    """The blocks of a shard, read anew whenever they are gone through."""
+    """Blocks of a shard, read anew whenever they are gone through.
+
+    Attributes
+    ----------
+    chosen : sequence of int or None
+        Which, counted within the shard, rising; None is all.
+    """
 
     order: ShardOrder
     passes: Passes
+    chosen: Sequence[int] | None = None
 
     def __iter__(self) -> Iterator[Block]:
         """Read from the first to the last."""
-        return make_blocks(self.order, self.passes.blocks(bounds_of(self.order.shard)))
+        bounds = bounds_of(self.order.shard)
+        for first, behind in _neighbours(range(len(bounds) - 1) if self.chosen is None else self.chosen):
+            yield from make_blocks(self.order, self.passes.blocks(bounds[first : behind + 1]), first)
+
+
+def _neighbours(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Rising numbers as runs without gaps: (first, the one behind the last)."""
+    cuts = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    for start, stop in pairwise([0, *cuts, len(numbers)] if numbers else []):
+        yield numbers[start], numbers[stop - 1] + 1
 
 
 @dataclass
@@ -49,12 +70,15 @@ class HeldShard:
 
     Attributes
     ----------
+    places : sequence of mapping of role to slice
+        Of each block; see `bcnmf_dask.data.loading.Block`.
     checksum : int
         Of its rows, the same wherever they are read from the same kind of source.
     """
 
     shard: Shard
     blocks: list[Block] | StreamedBlocks
+    places: Sequence[Mapping[Role, slice]]
     findings: Findings
     checksum: int
     fits: dict[str, FitState] = field(default_factory=dict)
@@ -63,6 +87,29 @@ class HeldShard:
     def streamed(self) -> bool:
         """Whether its rows are read in each visit."""
         return isinstance(self.blocks, StreamedBlocks)
+
+    def rows_of(self, number: int, role: Role) -> tuple[int, int]:
+        """Rows, counted within a role, of a block, counted within the shard."""
+        first, place = self.shard.role_rows[role][0], self.places[number][role]
+        return first + place.start, first + place.stop
+
+    def drawn(self, draws: Sequence[Draw]) -> list[int]:
+        """Blocks, counted within the shard, with rows in any of the draws."""
+        return [
+            number
+            for number, places in enumerate(self.places)
+            if any(len(draw.runs(role, *self.rows_of(number, role))) for draw in draws for role in places)
+        ]
+
+    def only(self, chosen: Sequence[int]) -> "HeldShard":
+        """The same with some blocks, rising, and no others."""
+        if isinstance(self.blocks, StreamedBlocks):
+            return replace(self, blocks=replace(self.blocks, chosen=chosen))
+        return replace(self, blocks=[self.blocks[number] for number in chosen])
+
+    def all_but(self, chosen: Sequence[int]) -> list[int]:
+        """The other blocks."""
+        return sorted(set(range(len(self.places))).difference(chosen))
 
     def state(self, order: Order, *stamps: int) -> FitState:
         """The state of the fit of ``order``, which must be at one of ``stamps``.
@@ -132,11 +179,11 @@ def _sweep_group(
     block: Block, shared: Mapping[Role, SharedRows], members: Sequence[Step], group: Group, sweep: SweepTogether
 ) -> list[Record]:
     records: list[dict[Role, Any]] = [{} for _ in members]
-    dampings = [step.old.spec.damping for step in members]
+    wanted = [step.order.steps for step in members]
     for role, rows in shared.items():
         place = block.places[role]
         old = [scaled(step.old.usages[role][place], step.order) for step in members]
-        for step, record, swept in zip(members, records, sweep(rows, group, old, dampings), strict=True):
+        for step, record, swept in zip(members, records, sweep(rows, group, old, wanted), strict=True):
             step.ahead().usages[role][place], record[role] = swept
     return [*records]
 
@@ -151,7 +198,20 @@ def sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) ->
             record[role] = loss.contribute(rows, ahead.usages[role][place], order.prepared)
         else:
             old = scaled(state.usages[role][place], order)
-            ahead.usages[role][place], record[role] = loss.sweep(rows, old, order.prepared, state.spec.damping)
+            ahead.usages[role][place], record[role] = loss.sweep(rows, old, order.prepared, order.steps)
+    return record
+
+
+def sample_block(held: HeldShard, block: Block, sample: Sample) -> Record:
+    """Take the statistics of what a sample draws of a block, at usages fitted anew."""
+    loss, record = LOSSES[sample.loss], dict[Role, Any]()
+    for role, rows in block.parts.items():
+        start, stop = held.rows_of(block.number - held.shard.first_block, role)
+        runs = sample.draw.runs(role, start, stop) - start
+        if len(runs):
+            drawn = pick_rows(rows, runs)
+            usages = even_usages(drawn, sample.basis)
+            record[role] = loss.sweep(drawn, usages, sample.prepared, sample.steps)[1]
     return record
 
 
@@ -181,4 +241,4 @@ def replay_block(block: Block, recipe: Recipe, usages: Usages) -> None:
         place = block.places[role]
         for order in recipe.orders:
             old = scaled(usages[role][place], order)
-            usages[role][place] = loss.update_usages(rows, old, order.prepared, recipe.spec.damping)
+            usages[role][place] = loss.update_usages(rows, old, order.prepared, order.steps)

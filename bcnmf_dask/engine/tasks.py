@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.engine import writing
-from bcnmf_dask.engine.base import Order, Recipe
+from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.memory import Room
-from bcnmf_dask.engine.resident import Seen
+from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.resident import Seen, Visit
 from bcnmf_dask.engine.runs import run_here
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.updates.statistics import Role
 
 T = TypeVar("T")
+Asked = TypeVar("Asked", Order, Sample)
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,29 @@ def restore(run: str, recipe: Recipe, indices: Sequence[int]) -> None:
     run_here(run).residency.restore(recipe.owned(), indices)
 
 
-def orders(orders: Sequence[Order]) -> Sequence[Order]:
+def orders(orders: Sequence[Asked]) -> Sequence[Asked]:
     """What the driver wants of a visit, held by one worker for the others to copy."""
     return orders
 
 
 def sweep(run: str, orders: Sequence[Order]) -> Part:
     """See `Residency.sweep`."""
-    started = time.perf_counter()
-    nodes, read = run_here(run).residency.sweep([order.owned() for order in orders])
-    return Part(nodes, time.perf_counter() - started, read, 0.0)
+    return _visited(run_here(run).residency.sweep, orders)
+
+
+def sample(run: str, samples: Sequence[Sample]) -> Part:
+    """See `Residency.sample`."""
+    return _visited(run_here(run).residency.sample, samples)
 
 
 def evaluate(run: str, orders: Sequence[Order]) -> Part:
     """See `Residency.evaluate`."""
+    return _visited(run_here(run).residency.evaluate, orders)
+
+
+def _visited(visit: Callable[[list[Asked]], Visit], asked: Sequence[Asked]) -> Part:
     started = time.perf_counter()
-    nodes, read = run_here(run).residency.evaluate([order.owned() for order in orders])
+    nodes, read = visit([one.owned() for one in asked])
     return Part(nodes, time.perf_counter() - started, read, 0.0)
 
 

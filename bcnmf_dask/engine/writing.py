@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import zarr
 from numpy.typing import NDArray
 
-from bcnmf_dask.engine.base import Checksums, Order
+from bcnmf_dask.engine.base import Checksums
 from bcnmf_dask.engine.digests import checksum
+from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.results.factors import writable_usages
 from bcnmf_dask.updates.statistics import ROLES, Role

@@ -161,22 +161,23 @@ class Checkpoints:
             return
         self.written += 1
         for fit, one in zip(fits, saved, strict=True):
-            self._engine.rely_on(fit.key, Saved(one.usages, len(fit.history), one.checksums))
+            self._engine.rely_on(fit.key, Saved(one.usages, one.stamp, one.checksums))
 
     def _save_fit(self, generation: str, fit: FitProgress) -> SavedFit:
         location = self._store.usages_location(generation, fit.key)
         checksums = self._engine.write_usages(fit.order().unscaled(), location)
         history = [asdict(swept) for swept in fit.history]
-        return SavedFit(fit.key, fit.basis, fit.scales, history, location, dict(checksums))
+        state = dict(fit.solver.state())
+        return SavedFit(fit.key, fit.basis, fit.scales, history, location, dict(checksums), fit.stamp, state)
 
     def _start_from(self, generation: Generation, fits: Sequence[FitProgress]) -> None:
         saved = {one.key: one for one in generation.fits}
         for fit in fits:
             one = saved[fit.key]
-            self._engine.start(fit.spec, {}, Saved(one.usages, len(one.history), one.checksums))
+            self._engine.start(fit.spec, {}, Saved(one.usages, one.stamp, one.checksums))
         for fit in fits:
             one = saved[fit.key]
-            fit.go_on(one.basis, one.scales, [_record(row) for row in one.history])
+            fit.go_on(one.basis, one.scales, one.stamp, [_record(row) for row in one.history], one.solver)
 
     def _refuse_another_fit(self, generation: Generation) -> None:
         differ = _differences(generation.identity, self._identity)

@@ -21,11 +21,11 @@ from bcnmf_dask.fitting.finishing import Session, finish
 from bcnmf_dask.fitting.loop import Callback, FitProgress, run_fits
 from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.fitting.solving import solver_of
 from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.solvers.base import Solver
-from bcnmf_dask.solvers.published import Published
 from bcnmf_dask.updates.losses import LOSSES
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def factorize(
     callbacks : sequence of callable
         See `bcnmf_dask.fitting.loop.run_fits`.
     solvers : sequence of Solver, optional
-        Default: `Published` with the settings of each fit.
+        Default: those that the settings name.
     checkpoint : Checkpointing, optional
         Where and how often the fits are saved, and whether they go on from there.
 
@@ -81,8 +81,8 @@ def factorize(
     for one in settings:
         one.check_against(inputs)
     _refuse_one_place(outs or (), checkpoint)
-    solvers = solvers or [Published(s.loss, s.effective_alpha(inputs), s.effective_damping()) for s in settings]
     plan = plan_shards(inputs)
+    solvers = solvers or [solver_of(one, inputs, plan) for one in settings]
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
         engine = cleanup.enter_context(open_engine(client, inputs, plan, dtype, [one.n_components for one in settings]))
@@ -91,7 +91,10 @@ def factorize(
         _report(findings, inputs, settings)
         for output in filter(None, outputs if inputs.lazy else []):
             engine.check_writable(output.location)
-        fits = [_begin(inputs, dtype, f"fit-{i}", *pair) for i, pair in enumerate(zip(settings, solvers, strict=True))]
+        fits = [
+            begin(one, inputs, dtype, f"fit-{number}", solver)
+            for number, (one, solver) in enumerate(zip(settings, solvers, strict=True))
+        ]
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint, engine, inputs, settings, dtype)
         if checkpoints is None or not checkpoints.bring_back(fits):
             for fit, one in zip(fits, settings, strict=True):
@@ -136,7 +139,18 @@ def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
     return output
 
 
-def _begin(inputs: Inputs, dtype: str, key: str, settings: Settings, solver: Solver) -> FitProgress:
+def begin(settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solver) -> FitProgress:
+    """A fit before its first sweep.
+
+    Parameters
+    ----------
+    settings : Settings
+    inputs : Inputs
+    dtype : str
+    key : str
+        Names the fit among those of a run.
+    solver : Solver
+    """
     basis, scales = settings.start_basis(inputs.n_features)
     return FitProgress(
         spec=settings.spec(key),

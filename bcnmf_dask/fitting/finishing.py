@@ -131,7 +131,7 @@ def _run(session: Session, fit: FitProgress) -> dict[str, Any]:
         "shards": len(session.plan.shards),
         "blocks": session.plan.n_blocks,
         "stored_values": session.plan.stored_values,
-        "data_visits": len(fit.history) + 1,
+        "data_visits": fit.data_visits + 1,
         "resumed_from": session.resumed_from,
         "checkpoints": session.checkpoints,
         "rows": dict(session.inputs.n_rows),

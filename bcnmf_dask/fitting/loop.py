@@ -2,21 +2,24 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.engine.base import Engine, FitSpec, Order, Times
+from bcnmf_dask.data.draws import Draw
+from bcnmf_dask.engine.base import Engine, FitSpec, Times
+from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.errors import NumericalError
 from bcnmf_dask.fitting.stopping import Convergence, SweepRecord
 from bcnmf_dask.results.record import Status
-from bcnmf_dask.solvers.base import Solver
+from bcnmf_dask.solvers.base import Solver, State
 from bcnmf_dask.updates.initialise import normalise
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.statistics import Role
 
 Callback = Callable[[SweepRecord], bool | None]
@@ -27,6 +30,11 @@ EXHAUSTED = Status(
     "max_iter",
     "The fit was still changing when max_iter was reached: raise max_iter, or tol if this is precise enough.",
     False,
+)
+PASSED = Status(
+    "passed",
+    "All rows were passed over as often as the online solver does, and the usages fitted to the components.",
+    True,
 )
 EXHAUSTED_AT_FIXED_BASIS = Status(
     "max_iter",
@@ -51,6 +59,8 @@ class FitProgress:
     basis : ndarray (n_features, n_components)
         Normalised, in the dtype of the run.
     scales : ndarray (n_components,), float64
+    stamp : int
+        Sweeps its usages have seen.
     history : list of SweepRecord
     status : Status or None
         None while the fit runs.
@@ -63,6 +73,7 @@ class FitProgress:
     convergence: Convergence
     basis: NDArray[Any]
     scales: NDArray[Any]
+    stamp: int = 0
     history: list[SweepRecord] = field(default_factory=list)
     status: Status | None = None
 
@@ -72,41 +83,71 @@ class FitProgress:
         return self.spec.key
 
     def order(self) -> Order:
-        """What the next visit needs to know."""
-        return Order(self.key, len(self.history), self.basis, self.scales)
+        """What the next sweep needs to know."""
+        return Order(self.basis, self.solver.steps, self.key, self.stamp, self.scales)
 
-    def advance(self, record: Record, times: Times) -> SweepRecord:
-        """Take the sums of a sweep: update the basis, write the history, see if the fit is over."""
-        started = time.perf_counter()
+    def sample(self, draw: Draw, steps: Steps) -> Sample:
+        """What a visit of some rows needs to know."""
+        return Sample(self.basis, steps, self.spec.loss, draw)
+
+    def advance(self, record: Record, times: Times) -> None:
+        """Take the sums of a visit: update the basis, write the history."""
+        started, draw = time.perf_counter(), self.solver.draw
+        visited = 1.0 if draw is None else 1.0 / draw.of
         basis = self.basis.astype(np.float64)
         # What overflows is refused in words below; small products wait for threads of BLAS that others keep busy.
         with np.errstate(all="ignore"), one_blas_thread():
-            divergences = {role: LOSSES[self.spec.loss].divergence(sums, basis) for role, sums in record.items()}
+            divergence = LOSSES[self.spec.loss].divergence
+            divergences = {role: divergence(sums, basis) / visited for role, sums in record.items()}
             new, scales = normalise(self.solver.next_basis(basis, record))
             change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
         self._refuse_non_finite(change, *divergences.values())
-        self.basis, self.scales = new.astype(self.basis.dtype), scales
+        self.basis = new.astype(self.basis.dtype)
+        if draw is None:
+            self.scales, self.stamp = scales, self.stamp + 1
         swept = SweepRecord(
             iteration=len(self.history) + 1,
-            target_divergence=divergences["target"],
+            data_visits=round(self.data_visits + visited, 9),  # thirds of a visit add up to whole ones
+            target_divergence=divergences.get("target", np.nan),
             background_divergence=divergences.get("background", np.nan),
             objective=objective(divergences, self.alpha),
             basis_change=change,
             **_split(times, time.perf_counter() - started),
         )
         self.history.append(swept)
-        self._judge()
-        return swept
 
-    def go_on(self, basis: NDArray[Any], scales: NDArray[Any], history: Sequence[SweepRecord]) -> None:
+    @property
+    def data_visits(self) -> float:
+        """Of all rows, so far."""
+        return self.history[-1].data_visits if self.history else 0.0
+
+    def look_back(self, record: Record, times: Times, share: float) -> None:
+        """Take the sums of the rows that the solver wanted to look at, a share of all, before the next visit."""
+        started = time.perf_counter()
+        basis = self.basis.astype(np.float64)
+        with np.errstate(all="ignore"), one_blas_thread():
+            chosen = self.solver.judge(basis, record)
+        if chosen is not basis:
+            self.basis, self.scales = chosen.astype(self.basis.dtype), np.ones_like(self.scales)
+        last, split = self.history[-1], _split(times, time.perf_counter() - started)
+        spent = {name: getattr(last, name) + seconds for name, seconds in split.items()}
+        self.history[-1] = replace(last, data_visits=last.data_visits + share, **spent)
+
+    def go_on(
+        self, basis: NDArray[Any], scales: NDArray[Any], stamp: int, history: Sequence[SweepRecord], state: State
+    ) -> None:
         """Take up a fit where it was saved."""
-        self.basis, self.scales = basis, scales
+        self.basis, self.scales, self.stamp = basis, scales, stamp
+        self.solver.go_on(state)
         for swept in history:
             self.history.append(swept)
-            self._judge()
+            self.judge()
 
-    def _judge(self) -> None:
-        if self.convergence.reached(self.history[-1]):
+    def judge(self) -> None:
+        """See if the fit is over."""
+        if self.solver.done is not None:
+            self.status = PASSED if self.solver.done else None
+        elif self.convergence.reached(self.history[-1]):
             self.status = CONVERGED
         elif len(self.history) >= self.max_iter:
             self.status = EXHAUSTED if self.solver.learns else EXHAUSTED_AT_FIXED_BASIS
@@ -121,7 +162,7 @@ class FitProgress:
 
 def objective(divergences: Mapping[Role, float], alpha: float) -> float:
     """Target divergence minus ``alpha`` times that of the background, where there is one."""
-    return divergences["target"] - alpha * divergences.get("background", 0.0)
+    return divergences.get("target", np.nan) - alpha * divergences.get("background", 0.0)
 
 
 def run_fits(
@@ -149,13 +190,38 @@ def run_fits(
         If a divergence or a basis is no longer finite.
     """
     while running := [fit for fit in fits if fit.status is None]:
-        records, times = engine.sweep([fit.order() for fit in running])
-        for fit, record in zip(running, records, strict=True):
-            swept = fit.advance(record, times)
-            ended = [callback(swept) for callback in callbacks]
+        sweeping = [fit for fit in running if fit.solver.draw is None]
+        passing = [(fit, draw) for fit in running if (draw := fit.solver.draw) is not None]
+        _sweep(engine, sweeping)
+        _pass_over(engine, passing)
+        _look(engine, [(fit, look) for fit in running if (look := fit.solver.look()) is not None])
+        for fit in running:
+            fit.judge()
+            ended = [callback(fit.history[-1]) for callback in callbacks]
             if fit.status is None and any(ended):
                 fit.status = STOPPED
         after_sweep(fits)
+
+
+def _sweep(engine: Engine, fits: Sequence[FitProgress]) -> None:
+    if fits:
+        records, times = engine.sweep([fit.order() for fit in fits])
+        for fit, record in zip(fits, records, strict=True):
+            fit.advance(record, times)
+
+
+def _pass_over(engine: Engine, batches: Sequence[tuple[FitProgress, Draw]]) -> None:
+    if batches:
+        records, times = engine.sample([fit.sample(draw, fit.solver.steps) for fit, draw in batches])
+        for (fit, _), record in zip(batches, records, strict=True):
+            fit.advance(record, times)
+
+
+def _look(engine: Engine, looks: Sequence[tuple[FitProgress, tuple[Draw, Steps]]]) -> None:
+    if looks:
+        records, times = engine.sample([fit.sample(*look) for fit, look in looks])
+        for (fit, (draw, _)), record in zip(looks, records, strict=True):
+            fit.look_back(record, times, 1.0 / draw.of)
 
 
 def _split(times: Times, driver: float) -> dict[str, float]:

@@ -11,6 +11,7 @@ from bcnmf_dask.updates.losses import LOSSES
 START_ARRAYS = ("components", "target_usages", "background_usages")
 WEIGHTINGS = ("mean", "sum")
 DTYPES = ("float32", "float64")
+SOLVERS = ("published", "accelerated", "online")
 
 
 class Rule(NamedTuple):
@@ -49,7 +50,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "dtype": _one_of(DTYPES),
     "checkpoint_every": Rule(lambda value: _whole(value, 1), "a whole number of sweeps, at least 1"),
-    "solver": _one_of(("published",)),
+    "solver": _one_of(SOLVERS),
+    "batch_size": Rule(lambda value: value is None or _whole(value, 1), "a whole number of rows, at least 1, or None"),
 }
 """By the names of `Settings` and of the estimator."""
 

@@ -36,6 +36,9 @@ class Settings:
     tol : float
         See `bcnmf_dask.fitting.stopping.Convergence`.
     seed : int
+    solver : {"published", "accelerated", "online"}
+    batch_size : int or None
+        Rows of a batch of the online solver; None: a default.
     start : mapping
         Any of ``components`` (n_components, n_features), ``target_usages`` and ``background_usages``
         (rows, n_components); what is missing is drawn from ``seed``.
@@ -49,6 +52,8 @@ class Settings:
     max_iter: int
     tol: float
     seed: int
+    solver: str = "published"
+    batch_size: int | None = None
     start: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,7 +72,7 @@ class Settings:
 
     def spec(self, key: str) -> FitSpec:
         """What an engine must know of the fit."""
-        return FitSpec(key, self.loss, self.n_components, self.effective_damping(), self.seed)
+        return FitSpec(key, self.loss, self.n_components, self.seed)
 
     def start_basis(self, n_features: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """The normalised start basis, float64, and the scales that the start usages must be multiplied by."""
@@ -86,6 +91,8 @@ class Settings:
             "alpha": float(self.alpha),
             "weighting": self.weighting,
             "loss": self.loss,
+            "solver": self.solver,
+            "batch_size": None if self.batch_size is None else int(self.batch_size),
             "damping": None if self.damping is None else float(self.damping),
             "effective_damping": self.effective_damping(),
             "init": sorted(self.start) or "random",

@@ -32,8 +32,11 @@ class SweepRecord:
     ----------
     iteration : int
         Counted from 1.
+    data_visits : float
+        Of all rows since the start, looks at some of them included.
     target_divergence, background_divergence : float
-        At the new usages and the basis the sweep began with; nan without a background.
+        At the new usages and the basis the sweep began with; nan without a background. Of a batch of rows, times the
+        number of batches.
     objective : float
         Target divergence minus effective alpha times background divergence. Not monotone: never compare
         fits by it.
@@ -47,6 +50,7 @@ class SweepRecord:
     """
 
     iteration: int
+    data_visits: float
     target_divergence: float
     background_divergence: float
     objective: float

@@ -15,11 +15,13 @@ from bcnmf_dask.kernels.lanes import add_multiple, dot, load, store, zeros_like
 from bcnmf_dask.kernels.numbers import like, sum_of_logarithms
 
 _compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_inline = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+"""For what is called per row: with so many arguments, a call would cost as much as some ten values."""
 
 
 @_compile
 def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: Any, new: Any, width: Any) -> None:
-    """Set ``new`` to the usages after one multiplicative step.
+    """Set ``new`` to the usages after some multiplicative steps.
 
     Parameters
     ----------
@@ -29,8 +31,8 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
     basis : ndarray (n_features, padded)
     sums : ndarray (n_components,)
         Of the columns of the basis.
-    step : (eps, damping)
-        The first in the type of the usages.
+    step : (eps, exponent, times)
+        The first in the type of the usages; of the last, see `bcnmf_dask.updates.multiplicative.Steps`.
     new : ndarray (n_rows, n_components)
     width : tuple
         See `bcnmf_dask.kernels.lanes.width_of`.
@@ -38,6 +40,8 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
     scratch = np.zeros((2, basis.shape[1]), basis.dtype)
     for row in range(usages.shape[0]):
         _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
+        for _ in range(1, step[2]):
+            _step_quotients(rows, row, new, basis, sums, step, new, scratch, width)
 
 
 @_compile
@@ -64,13 +68,15 @@ def sweep_kullback_leibler(
     data_term = 0.0
     for row in range(usages.shape[0]):
         _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
+        for _ in range(1, step[2]):
+            _step_quotients(rows, row, new, basis, sums, step, new, scratch, width)
         data_term += _sum_quotients(rows, row, new, basis, step[0], cross, quotients, scratch, width)
     return data_term
 
 
 @_compile
 def step_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, new: Any, width: Any) -> None:
-    """Set ``new`` to the usages after one multiplicative step.
+    """Set ``new`` to the usages after some multiplicative steps.
 
     Parameters as in `step_kullback_leibler`; ``gram`` (n_components, padded) is that of the basis.
     """
@@ -99,19 +105,17 @@ def sweep_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, ne
 @_compile
 def step_frobenius_at(numerators: Any, usages: Any, gram: Any, step: Any, new: Any, width: Any) -> None:
     """As `step_frobenius` with ``numerators``, the products of rows and basis (n_rows, n_components or more)."""
-    denominators = np.empty((usages.shape[0], gram.shape[1]), gram.dtype)
+    scratch = np.empty((3, gram.shape[1]), gram.dtype)
     for row in range(usages.shape[0]):
-        store(denominators, row, _denominator(usages, row, gram, width))
-    for row in range(usages.shape[0]):
-        _multiply(usages, row, numerators[row], denominators[row], step[0], step[1], new)
+        _steps_at(numerators, row, usages, row, gram, step, new, scratch, width)
 
 
-@_compile
+@_inline
 def _step_quotients(
     rows: Any, row: int, usages: Any, basis: Any, sums: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
     indptr, indices, values = rows
-    eps, damping = step
+    eps, exponent, _ = step
     old = _usages_of(usages, row, scratch, width)
     numerator = zeros_like(old)
     for place in range(np.uintp(indptr[row]), np.uintp(indptr[row + 1])):  # unsigned: never counted from the end
@@ -119,10 +123,10 @@ def _step_quotients(
         quotient = like(values[place], eps) / (dot(old, features) + eps)
         numerator = add_multiple(numerator, quotient, features)
     store(scratch, 1, numerator)
-    _multiply(usages, row, scratch[1], sums, eps, damping, new)
+    _multiply(usages, row, scratch[1], sums, eps, exponent, new)
 
 
-@_compile
+@_inline
 def _sum_quotients(
     rows: Any, row: int, usages: Any, basis: Any, eps: Any, cross: Any, quotients: Any, scratch: Any, width: Any
 ) -> float:
@@ -137,13 +141,13 @@ def _sum_quotients(
     return sum_of_logarithms(values[first:last], quotients)
 
 
-@_compile
+@_inline
 def _step_products(
     rows: Any, row: int, usages: Any, basis: Any, gram: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
     indptr, indices, values = rows
-    eps, damping = step
-    numerator = other = zeros_like(load(scratch, 0, width))
+    eps = step[0]
+    numerator = other = zeros_like(load(basis, 0, width))
     first, pairs = np.uintp(indptr[row]), np.uintp((indptr[row + 1] - indptr[row]) // 2)
     middle = first + pairs
     for place in range(first, middle):  # two sums, as one would wait for itself
@@ -151,21 +155,33 @@ def _step_products(
         far = place + pairs
         other = add_multiple(other, like(values[far], eps), load(basis, indices[far], width))
     for place in range(middle + pairs, np.uintp(indptr[row + 1])):
-        other = add_multiple(other, like(values[place], eps), load(basis, indices[place], width))
+        numerator = add_multiple(numerator, like(values[place], eps), load(basis, indices[place], width))
     store(scratch, 1, add_multiple(numerator, like(1.0, eps), other))
-    store(scratch, 2, _denominator(usages, row, gram, width))
-    _multiply(usages, row, scratch[1], scratch[2], eps, damping, new)
+    _steps_at(scratch, 1, usages, row, gram, step, new, scratch, width)
 
 
-@_compile
-def _denominator(usages: Any, row: int, gram: Any, width: Any) -> Any:
-    total = zeros_like(load(gram, 0, width))
+@_inline
+def _steps_at(
+    numerators: Any, at: int, usages: Any, row: int, gram: Any, step: Any, new: Any, scratch: Any, width: Any
+) -> None:
+    """All steps of a row, none of which changes the numerator."""
+    _step_at(numerators, at, usages, row, gram, step, new, scratch, width)
+    for _ in range(1, step[2]):
+        _step_at(numerators, at, new, row, gram, step, new, scratch, width)
+
+
+@_inline
+def _step_at(
+    numerators: Any, at: int, usages: Any, row: int, gram: Any, step: Any, new: Any, scratch: Any, width: Any
+) -> None:
+    denominator = zeros_like(load(gram, 0, width))
     for component in range(usages.shape[1]):
-        total = add_multiple(total, usages[row, component], load(gram, component, width))
-    return total
+        denominator = add_multiple(denominator, usages[row, component], load(gram, component, width))
+    store(scratch, 2, denominator)
+    _multiply(usages, row, numerators[at], scratch[2], step[0], step[1], new)
 
 
-@_compile
+@_inline
 def _sum_products(rows: Any, row: int, usages: Any, cross: Any, scratch: Any, width: Any) -> None:
     indptr, indices, values = rows
     now = _usages_of(usages, row, scratch, width)
@@ -175,19 +191,21 @@ def _sum_products(rows: Any, row: int, usages: Any, cross: Any, scratch: Any, wi
         store(cross, feature, add_multiple(load(cross, feature, width), factor, now))
 
 
-@_compile
-def _multiply(usages: Any, row: int, numerator: Any, denominator: Any, eps: Any, damping: float, new: Any) -> None:
+@_inline
+def _multiply(usages: Any, row: int, numerator: Any, denominator: Any, eps: Any, exponent: float, new: Any) -> None:
     """The published step of one row, see `bcnmf_dask.updates.multiplicative.multiply`."""
     for component in range(usages.shape[1]):
         ratio = numerator[component] / (denominator[component] + eps)
-        if damping == 0.5:
+        if exponent == 0.5:
             ratio = math.sqrt(ratio)
-        elif damping != 1.0:
-            ratio = like(ratio**damping, ratio)
+        elif exponent == 1.25:
+            ratio = ratio * math.sqrt(math.sqrt(ratio))
+        elif exponent != 1.0:
+            ratio = like(ratio**exponent, ratio)
         new[row, component] = usages[row, component] * ratio
 
 
-@_compile
+@_inline
 def _usages_of(usages: Any, row: int, scratch: Any, width: Any) -> Any:
     """One row as lanes; the first row of ``scratch``, whose padding is zero, holds them too."""
     for component in range(usages.shape[1]):

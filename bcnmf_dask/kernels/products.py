@@ -54,27 +54,27 @@ def multiply(rows: Any, factor: Any, products: Any, width: Any) -> None:
     width : tuple
         See `bcnmf_dask.kernels.lanes.width_of`.
     """
-    indptr = rows[0]
+    indptr, nothing = rows[0], zeros_like(load(factor, 0, width))
     for row in range(products.shape[0]):
-        store(products, row, _sum(rows, indptr[row], indptr[row + 1], factor, products, width))
+        store(products, row, _add(rows, indptr[row], indptr[row + 1], factor, nothing, width))
 
 
 @_compile
 def multiply_halves(rows: Any, factor: Any, products: Any, width: Any) -> None:
-    """As `multiply`, each row as the sum of its two halves: so a fit alone sums the step of its usages."""
-    indptr = rows[0]
+    """As `multiply`, each row as the sum of its two halves, an odd value last: as a fit alone sums it."""
+    indptr, nothing = rows[0], zeros_like(load(factor, 0, width))
     for row in range(products.shape[0]):
         first, last = indptr[row], indptr[row + 1]
-        middle = first + (last - first) // 2
-        half = _sum(rows, first, middle, factor, products, width)
-        other = _sum(rows, middle, last, factor, products, width)
+        pairs = (last - first) // 2
+        other = _add(rows, first + pairs, first + 2 * pairs, factor, nothing, width)
+        half = _add(rows, first, first + pairs, factor, nothing, width)
+        half = _add(rows, first + 2 * pairs, last, factor, half, width)
         store(products, row, add_multiple(half, like(1.0, products[0, 0]), other))
 
 
 @_compile
-def _sum(rows: Any, first: int, last: int, factor: Any, products: Any, width: Any) -> Any:
+def _add(rows: Any, first: int, last: int, factor: Any, total: Any, width: Any) -> Any:
     indices, values = rows[1], rows[2]
-    total = zeros_like(load(factor, 0, width))
     for place in range(np.uintp(first), np.uintp(last)):
-        total = add_multiple(total, like(values[place], products[0, 0]), load(factor, indices[place], width))
+        total = add_multiple(total, like(values[place], factor[0, 0]), load(factor, indices[place], width))
     return total

@@ -37,6 +37,10 @@ class SavedFit:
         Path or URL of the Zarr group of the usages, as `CheckpointStore.usages_location` gave it.
     checksums : dict of str to int
         Of the pieces of the usages, as the caller names and computes them.
+    stamp : int
+        Sweeps that the usages have seen.
+    solver : dict of str to ndarray
+        What the solver must be given back.
     """
 
     key: str
@@ -45,6 +49,8 @@ class SavedFit:
     history: list[dict[str, float]]
     usages: str
     checksums: dict[str, int]
+    stamp: int
+    solver: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,10 @@ def read_fits(place: Place, name: str, content: dict[str, Any]) -> Iterator[Save
         scales = place.read_array(f"{name}/{key}.scales.npy", entry["scales"])
         usages = usages_location(f"{place.location}/{name}", key)
         _check_usages(usages, entry)
-        yield SavedFit(key, basis, scales, entry["history"], usages, entry["checksums"])
+        solver = {
+            part: place.read_array(_solver_name(name, key, part), proof) for part, proof in entry["solver"].items()
+        }
+        yield SavedFit(key, basis, scales, entry["history"], usages, entry["checksums"], entry["stamp"], solver)
 
 
 def usages_location(generation: str, key: str) -> str:
@@ -160,7 +169,16 @@ def _write_fit(place: Place, name: str, fit: SavedFit) -> dict[str, Any]:
         "history": fit.history,
         "usages": _describe_usages(usages_location(f"{place.location}/{name}", fit.key)),
         "checksums": fit.checksums,
+        "stamp": fit.stamp,
+        "solver": {
+            part: place.write_array(_solver_name(name, fit.key, part), np.asarray(value))
+            for part, value in fit.solver.items()
+        },
     }
+
+
+def _solver_name(generation: str, key: str, part: str) -> str:
+    return f"{generation}/{key}.solver.{part}.npy"
 
 
 def _describe_usages(location: str) -> dict[str, Any]:

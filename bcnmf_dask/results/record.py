@@ -13,6 +13,7 @@ from bcnmf_dask.updates.statistics import Role
 
 HISTORY_COLUMNS = (
     "iteration",
+    "data_visits",
     "target_divergence",
     "background_divergence",
     "objective",
@@ -33,7 +34,7 @@ class Status(NamedTuple):
     Attributes
     ----------
     word : str
-        For programs: ``"converged"``, ``"max_iter"``, ``"stopped"``, ``"collapsed"``.
+        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``.
     sentence : str
         For people: what happened and what to try.
     converged : bool

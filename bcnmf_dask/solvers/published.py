@@ -1,4 +1,4 @@
-"""The published solver: one multiplicative step of the basis per sweep (arXiv 2602.22387)."""
+"""The published solver: one multiplicative step of usages and basis per sweep (arXiv 2602.22387)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.solvers.base import Solver
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 
 
 @dataclass(frozen=True)
-class Published:
-    """One published update of the basis after every sweep.
+class Published(Solver):
+    """One published update after every sweep.
 
     Attributes
     ----------
@@ -22,11 +24,14 @@ class Published:
     damping : float
     """
 
-    learns: ClassVar[bool] = True
-
     loss: str
     alpha: float
     damping: float
+
+    @property
+    def steps(self) -> Steps:
+        """See `Solver`."""
+        return Steps(1, self.damping)
 
     def next_basis(self, basis: NDArray[np.float64], record: Record) -> NDArray[np.float64]:
         """See `Solver.next_basis`."""
@@ -34,10 +39,23 @@ class Published:
         return update(basis, record["target"], record.get("background"), self.alpha, self.damping)
 
 
-class FixedBasis:
-    """Keeps the basis: what remains is to fit the usages of new rows to it."""
+@dataclass(frozen=True)
+class FixedBasis(Solver):
+    """Keeps the basis: what remains is to fit the usages of new rows to it.
+
+    Attributes
+    ----------
+    damping : float
+    """
 
     learns: ClassVar[bool] = False
+
+    damping: float
+
+    @property
+    def steps(self) -> Steps:
+        """See `Solver`."""
+        return Steps(1, self.damping)
 
     def next_basis(self, basis: NDArray[np.float64], record: Record) -> NDArray[np.float64]:  # noqa: ARG002
         """See `Solver.next_basis`."""

@@ -1,6 +1,6 @@
 """Frobenius loss: the sum of squared residuals, ``sum (x - r)^2`` (arXiv 2602.22387)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from bcnmf_dask.kernels import csr, products
 from bcnmf_dask.kernels.lanes import padded, width_of
 from bcnmf_dask.kernels.numbers import sum_of_squares
 from bcnmf_dask.updates.basis import Basis
-from bcnmf_dask.updates.multiplicative import multiply
+from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
 from bcnmf_dask.updates.together import Group, SharedRows
@@ -20,8 +20,8 @@ from bcnmf_dask.updates.together import Group, SharedRows
 EPS = 1e-10
 
 
-def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
-    """One multiplicative step of the usages at a fixed basis.
+def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> NDArray[Any]:
+    """Multiplicative steps of the usages at a fixed basis.
 
     Parameters
     ----------
@@ -30,19 +30,18 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float
     usages : ndarray (n, n_components)
         In the type of the basis, as is the result.
     basis : Basis
-    damping : float
-        Exponent of the multiplicative step, in (0, 1].
+    steps : Steps
 
     Returns
     -------
     ndarray (n, n_components)
-        New usages; their divergence is never larger.
+        New usages; with an exponent of at most 1, their divergence is never larger.
     """
     if is_sparse(rows):
-        new, step = np.empty_like(usages), (usages.dtype.type(EPS), damping)
+        new, step = np.empty_like(usages), _step_of(usages, steps)
         csr.step_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, basis.width)
         return new
-    return step_tiles(rows, usages, partial(_step, basis, damping))
+    return step_tiles(rows, usages, partial(_step, basis, steps))
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
@@ -54,74 +53,71 @@ def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
     return _statistics(usages, *sum_tiles(rows, usages, _sum))
 
 
-def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
+def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple[NDArray[Any], Statistics]:
     """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
     if is_sparse(rows):
         new = np.empty_like(usages)
-        cross, step = np.zeros_like(basis.lanes), (usages.dtype.type(EPS), damping)
+        cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
         csr.sweep_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, cross, basis.width)
         return new, _statistics(new, cross, sum_of_squares(rows.data))
-    new, cross, squares = sweep_tiles(rows, usages, partial(_step, basis, damping), _sum)
+    new, cross, squares = sweep_tiles(rows, usages, partial(_step, basis, steps), _sum)
     return new, _statistics(new, cross, squares)
 
 
 def sweep_together(
-    shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], dampings: Sequence[float]
+    shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], steps: Sequence[Steps]
 ) -> list[tuple[NDArray[Any], Statistics]]:
-    """`sweep` of each fit of a group; the same bits.
+    """`sweep` of each fit of a group; the same bits. Only CSR rows gain by it.
 
     Parameters
     ----------
     shared : SharedRows
     group : Group
     usages : sequence of ndarray (n, n_components)
-        Of each fit, as are the dampings.
-    dampings : sequence of float
+        Of each fit, as are the steps.
+    steps : sequence of Steps
 
     Returns
     -------
     list of (usages, statistics)
     """
-    if is_sparse(shared.rows):
-        new = _step_together(shared, group, usages, dampings)
-        lanes = padded(*new)
-        cross = np.empty_like(group.lanes)
-        products.multiply(shared.transposed, lanes, cross, group.width)
-        crosses = [cross[:, columns] for columns in group.columns]
-        return [(one, _statistics(one, part, *shared.squares)) for one, part in zip(new, crosses, strict=True)]
-    found = []
-    for old, basis, damping in zip(usages, group.bases, dampings, strict=True):
-        add = partial(_add, iter(shared.squares))
-        one, cross, squares = sweep_tiles(shared.rows, old, partial(_step, basis, damping), add)
-        found.append((one, _statistics(one, cross, squares)))
-    return found
+    if not is_sparse(shared.rows):
+        return [sweep(shared.rows, *one) for one in zip(usages, group.bases, steps, strict=True)]
+    new = _step_together(shared, group, usages, steps)
+    cross = np.empty_like(group.lanes)
+    products.multiply(shared.transposed, padded(*new), cross, group.width)
+    crosses = [cross[:, columns] for columns in group.columns]
+    return [(one, _statistics(one, part, shared.squares)) for one, part in zip(new, crosses, strict=True)]
 
 
 def _step_together(
-    shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], dampings: Sequence[float]
+    shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], steps: Sequence[Steps]
 ) -> list[NDArray[Any]]:
     """New usages of CSR rows."""
     numerators = np.empty((shared.rows.shape[0], group.lanes.shape[1]), group.lanes.dtype)
     products.multiply_halves(parts_of(shared.rows), group.lanes, numerators, group.width)
     new = [np.empty_like(old) for old in usages]
-    for old, one, basis, columns, damping in zip(usages, new, group.bases, group.columns, dampings, strict=True):
-        step = old.dtype.type(EPS), damping
-        csr.step_frobenius_at(numerators[:, columns], old, basis.gram_lanes, step, one, width_of(basis.gram_lanes))
+    for old, one, basis, columns, each in zip(usages, new, group.bases, group.columns, steps, strict=True):
+        step, width = _step_of(old, each), width_of(basis.gram_lanes)
+        csr.step_frobenius_at(numerators[:, columns], old, basis.gram_lanes, step, one, width)
     return new
 
 
-def _step(basis: Basis, damping: float, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
-    return multiply(usages, values @ basis.values, usages @ basis.gram, EPS, damping)
+def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
+    numerator = values @ basis.values
+    for _ in range(steps.times):
+        usages = multiply(usages, numerator, usages @ basis.gram, EPS, steps.exponent)
+    return usages
+
+
+def _step_of(usages: NDArray[Any], steps: Steps) -> tuple[Any, float, int]:
+    """As the kernels want it."""
+    return usages.dtype.type(EPS), steps.exponent, steps.times
 
 
 def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
-    return _add(iter([sum_of_squares(values.reshape(-1))]), values, usages, cross)
-
-
-def _add(squares: Iterator[float], values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
-    """Add to the cross; the data term of each tile is known."""
     cross += usages.T @ values
-    return next(squares)
+    return float(sum_of_squares(values.reshape(-1)))
 
 
 def _statistics(usages: NDArray[Any], cross: NDArray[Any], squares: float) -> Statistics:
@@ -135,12 +131,12 @@ def update_basis(
     target: Statistics,
     background: Statistics | None,
     alpha: float,
-    damping: float,
+    exponent: float,
 ) -> NDArray[np.float64]:
     """One majorise-minimise step of ``D(target) - alpha D(background)`` at fixed usages.
 
-    The term of the background is concave in the basis, so its tangent bounds it: the step never raises the
-    objective.
+    The term of the background is concave in the basis, so its tangent bounds it: with an exponent of at most 1 the
+    step never raises the objective.
 
     Parameters
     ----------
@@ -149,7 +145,8 @@ def update_basis(
         Of the new usages. No background is the same as ``alpha = 0``.
     alpha : float
         Effective strength of the contrast: the factor of the background's sum.
-    damping : float
+    exponent : float
+        Of the multiplicative step.
 
     Returns
     -------
@@ -159,7 +156,7 @@ def update_basis(
     if background is not None and alpha > 0:
         numerator = numerator + alpha * (basis @ background.moment)
         denominator = denominator + alpha * background.cross
-    return multiply(basis, numerator, denominator, EPS, damping)
+    return multiply(basis, numerator, denominator, EPS, exponent)
 
 
 def divergence(statistics: Statistics, basis: NDArray[np.float64]) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import Rows, row_sums
 from bcnmf_dask.updates.statistics import ROLES, Role
 
 _BASIS_STREAM = len(ROLES)
@@ -31,6 +32,15 @@ def _draw(seed: int, stream: int, start: int, stop: int, width: int) -> NDArray[
     generator = np.random.Generator(np.random.Philox(key=key, counter=start * counts_per_row))
     numbers = generator.random((stop - start, counts_per_row * _NUMBERS_PER_COUNT))
     return np.ascontiguousarray(numbers[:, :width])
+
+
+def even_usages(rows: Rows, basis: NDArray[Any]) -> NDArray[Any]:
+    """Usages that share the sum of each row evenly among the components, in the dtype of the basis.
+
+    Where the columns of the basis sum to one, the reconstruction has the right size from the start.
+    """
+    n_components = basis.shape[1]
+    return np.repeat(row_sums(rows, basis.dtype)[:, None] / n_components, n_components, axis=1).astype(basis.dtype)
 
 
 def normalise(basis: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

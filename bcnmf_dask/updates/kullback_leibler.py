@@ -10,15 +10,15 @@ from bcnmf_dask.backend import Rows, is_sparse, parts_of
 from bcnmf_dask.kernels import csr
 from bcnmf_dask.kernels.numbers import sum_of_logarithms
 from bcnmf_dask.updates.basis import Basis
-from bcnmf_dask.updates.multiplicative import multiply
+from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
 
 EPS = 1e-16
 
 
-def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> NDArray[Any]:
-    """One multiplicative step of the usages at a fixed basis.
+def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> NDArray[Any]:
+    """Multiplicative steps of the usages at a fixed basis.
 
     Parameters
     ----------
@@ -27,19 +27,18 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float
     usages : ndarray (n, n_components)
         In the type of the basis, as is the result.
     basis : Basis
-    damping : float
-        Exponent of the multiplicative step, in (0, 1].
+    steps : Steps
 
     Returns
     -------
     ndarray (n, n_components)
-        New usages; their divergence is never larger.
+        New usages; with an exponent of at most 1, their divergence is never larger.
     """
     if is_sparse(rows):
-        new, step = np.empty_like(usages), (usages.dtype.type(EPS), damping)
+        new, step = np.empty_like(usages), _step_of(usages, steps)
         csr.step_kullback_leibler(parts_of(rows), usages, basis.lanes, basis.sums, step, new, basis.width)
         return new
-    return step_tiles(rows, usages, partial(_step, basis, damping))
+    return step_tiles(rows, usages, partial(_step, basis, steps))
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
@@ -51,19 +50,27 @@ def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
     return _statistics(usages, *sum_tiles(rows, usages, partial(_sum, basis)))
 
 
-def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, damping: float) -> tuple[NDArray[Any], Statistics]:
+def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple[NDArray[Any], Statistics]:
     """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
     if is_sparse(rows):
         new = np.empty_like(usages)
-        cross, step = np.zeros_like(basis.lanes), (usages.dtype.type(EPS), damping)
+        cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
         given = parts_of(rows), usages, basis.lanes, basis.sums, step
         return new, _statistics(new, cross, csr.sweep_kullback_leibler(*given, new, cross, basis.width))
-    new, cross, data_term = sweep_tiles(rows, usages, partial(_step, basis, damping), partial(_sum, basis))
+    new, cross, data_term = sweep_tiles(rows, usages, partial(_step, basis, steps), partial(_sum, basis))
     return new, _statistics(new, cross, data_term)
 
 
-def _step(basis: Basis, damping: float, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
-    return multiply(usages, _quotients(values, usages, basis) @ basis.values, basis.sums, EPS, damping)
+def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
+    for _ in range(steps.times):
+        numerator = _quotients(values, usages, basis) @ basis.values
+        usages = multiply(usages, numerator, basis.sums, EPS, steps.exponent)
+    return usages
+
+
+def _step_of(usages: NDArray[Any], steps: Steps) -> tuple[Any, float, int]:
+    """As the kernels want it."""
+    return usages.dtype.type(EPS), steps.exponent, steps.times
 
 
 def _sum(basis: Basis, values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
@@ -90,12 +97,12 @@ def update_basis(
     target: Statistics,
     background: Statistics | None,
     alpha: float,
-    damping: float,
+    exponent: float,
 ) -> NDArray[np.float64]:
     """One majorise-minimise step of ``D(target) - alpha D(background)`` at fixed usages.
 
-    The term of the background is concave in the basis, so its tangent bounds it: the step never raises the
-    objective.
+    The term of the background is concave in the basis, so its tangent bounds it: with an exponent of at most 1 the
+    step never raises the objective.
 
     Parameters
     ----------
@@ -105,7 +112,8 @@ def update_basis(
         Of the new usages. No background is the same as ``alpha = 0``.
     alpha : float
         Effective strength of the contrast: the factor of the background's sum.
-    damping : float
+    exponent : float
+        Of the multiplicative step.
 
     Returns
     -------
@@ -115,7 +123,7 @@ def update_basis(
     if background is not None and alpha > 0:
         numerator = numerator + alpha * background.moment
         denominator = denominator + alpha * background.cross
-    return multiply(basis, numerator, denominator, EPS, damping)
+    return multiply(basis, numerator, denominator, EPS, exponent)
 
 
 def divergence(statistics: Statistics, basis: NDArray[np.float64]) -> float:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.updates import frobenius, kullback_leibler
 from bcnmf_dask.updates.basis import Basis
+from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.together import Group, SharedRows
 
 Swept = tuple[NDArray[Any], Statistics]
 """New usages, and what is summed of them."""
-SweepTogether = Callable[[SharedRows, Group, Sequence[NDArray[Any]], Sequence[float]], Sequence[Swept]]
+SweepTogether = Callable[[SharedRows, Group, Sequence[NDArray[Any]], Sequence[Steps]], Sequence[Swept]]
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Loss:
     name: str
     default_damping: float
     eps: float
-    update_usages: Callable[[Rows, NDArray[Any], Basis, float], NDArray[Any]]
+    update_usages: Callable[[Rows, NDArray[Any], Basis, Steps], NDArray[Any]]
     contribute: Callable[[Rows, NDArray[Any], Basis], Statistics]
-    sweep: Callable[[Rows, NDArray[Any], Basis, float], Swept]
+    sweep: Callable[[Rows, NDArray[Any], Basis, Steps], Swept]
     update_basis: Callable[[NDArray[Any], Statistics, Statistics | None, float, float], NDArray[Any]]
     divergence: Callable[[Statistics, NDArray[Any]], float]
     sweep_together: SweepTogether | None = None

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, is_sparse, parts_of
+from bcnmf_dask.backend import Rows, parts_of
 from bcnmf_dask.kernels.lanes import padded, width_of
 from bcnmf_dask.kernels.numbers import sum_of_squares
 from bcnmf_dask.kernels.products import transpose
 from bcnmf_dask.updates.basis import Basis
-from bcnmf_dask.updates.tiles import tiles
 
 FEWEST = 4
 """Neighbours of one loss that are swept together: for fewer it would not pay to transpose rows."""
@@ -49,11 +48,9 @@ class SharedRows:
         return turned
 
     @cached_property
-    def squares(self) -> list[float]:
-        """Sums of squares: of each tile of dense rows, of all CSR rows."""
-        if is_sparse(self.rows):
-            return [sum_of_squares(self.rows.data)]
-        return [sum_of_squares(values.reshape(-1)) for _, values in tiles(self.rows, self.dtype)]
+    def squares(self) -> float:
+        """The sum of squares of CSR rows."""
+        return float(sum_of_squares(self.rows.data))
 
 
 @dataclass(frozen=True, eq=False)

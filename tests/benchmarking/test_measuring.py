@@ -11,6 +11,7 @@ from bcnmf_dask.benchmarking.synthetic import csr_chunk, dense_chunk, synthetic_
 from bcnmf_dask.benchmarking.timing import sweep_seconds
 from bcnmf_dask.updates import kullback_leibler
 from bcnmf_dask.updates.basis import Basis
+from bcnmf_dask.updates.multiplicative import Steps
 
 
 def test_csr_chunks_have_the_same_number_of_values_in_every_row():
@@ -47,7 +48,7 @@ def test_the_stand_in_sleeps_and_gives_the_statistics_of_a_perfect_fit(monkeypat
     usages, basis = random.random((16, 3)).astype(np.float32), random.random((5, 3)).astype(np.float32)
     exact = usages.astype(float) @ basis.T.astype(float)
     prepared = Basis(basis)
-    assert stand_in.update_usages(exact, usages, prepared, 1.0) is usages
+    assert stand_in.update_usages(exact, usages, prepared, Steps(1, 1.0)) is usages
     assert slept == [16 * stand_in.SECONDS_PER_ROW]
     found, expected = stand_in.contribute(exact, usages, prepared), kullback_leibler.contribute(exact, usages, prepared)
     for mine, real in zip(found, expected, strict=True):

@@ -17,7 +17,7 @@ def console(terminal: bool, width: int = 120) -> Console:
 
 
 def record(iteration: int, background: float = 5.0) -> SweepRecord:
-    return SweepRecord(iteration, 1234.5678, background, 1.0, 0.0123, 0.25, 0.2, 0.0, 0.0, 0.05, 0.0)
+    return SweepRecord(iteration, float(iteration), 1234.5678, background, 1.0, 0.0123, 0.25, 0.2, 0.0, 0.0, 0.05, 0.0)
 
 
 @pytest.mark.parametrize(

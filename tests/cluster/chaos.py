@@ -21,7 +21,7 @@ SWEEPS = 8
 
 @cache
 def rows(n_target=24_000):
-    """Enough values for sweeps that can be hit: about 0.2 s each on two cores."""
+    """Enough values for many shards on each worker."""
     draw = np.random.default_rng(7)
     target = draw.poisson(0.5, (n_target, 300)).astype(np.float32)
     background = draw.poisson(0.4, (n_target // 2, 300)).astype(np.float32)
@@ -123,6 +123,28 @@ class Signals:
                 os.kill(self._pids[address], signal.SIGCONT)
 
 
+TASKS = {"sweep": ["sweep"], "_restore": ["restore"], "deliver": ["read", "adopt"]}
+"""What workers do, as methods of `Residency`, for methods of the driver."""
+
+
+def stalling(task, seconds=1.0):
+    """A function for workers: the next call of this method of `Residency` takes longer; nested, to travel by value."""
+
+    def stall():
+        from bcnmf_dask.engine.resident import Residency
+
+        original = getattr(Residency, task)
+
+        def slow(*arguments):
+            setattr(Residency, task, original)
+            time.sleep(seconds)
+            return original(*arguments)
+
+        setattr(Residency, task, slow)
+
+    return stall
+
+
 class Stage:
     """Runs acts while an engine of this process is in the middle of something."""
 
@@ -142,8 +164,11 @@ class Stage:
         """Put another function in the place of a method."""
         self._monkeypatch.setattr(owner, method, new)
 
-    def on(self, owner, method, nth, act, delay=None):
-        """Act at the start of the nth call of a method, or ``delay`` seconds into it; `hits` says if it was in time."""
+    def on(self, owner, method, nth, act, midway=False):
+        """Act at the start of the nth call of a method, or while workers are at it; `hits` says if it was in time.
+
+        Workers wait in the middle of their task for the act: no machine is too fast for it.
+        """
         original, calls = getattr(owner, method), []
 
         def disturbed(one, *arguments):
@@ -156,10 +181,12 @@ class Stage:
                 act(self.engines[-1])
                 acted.set()
 
-            if delay is None:
-                run()
+            if midway:
+                for task in TASKS[method]:
+                    self.engines[-1]._client.run(stalling(task), on_error="ignore")
+                threading.Timer(0.1, run).start()
             else:
-                threading.Timer(delay, run).start()
+                run()
             try:
                 return original(one, *arguments)
             finally:

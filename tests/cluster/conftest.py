@@ -40,7 +40,7 @@ def _whole(shared, n_workers):
     if n_workers in shared:
         client, cluster = shared[n_workers]
         try:
-            client.wait_for_workers(n_workers, timeout=20)
+            client.wait_for_workers(n_workers, timeout=5)
         except TimeoutError:
             nannies = {name: (str(one.status), one.worker_address) for name, one in cluster.workers.items()}
             logger.warning("workers did not come back: %s", nannies)

@@ -13,7 +13,8 @@ from bcnmf_dask.errors import Preempted
 def main(client, checkpoint, mark, every, *resume):
     def tell(record):
         Path(mark).write_text(str(record.iteration))
-        time.sleep(0.05)  # so that a signal finds the fit under way
+        if record.iteration >= 3 and not resume:
+            time.sleep(0.5)  # so that a signal finds the fit under way
 
     target, background = rows()
     try:

@@ -23,10 +23,10 @@ def freeze(fresh_workers):
     stop.thaw()
 
 
-@pytest.mark.parametrize("delay", [None, 0.05])
-def test_frozen_for_good(freeze, stage, delay):
+@pytest.mark.parametrize("midway", [False, True])
+def test_frozen_for_good(freeze, stage, midway):
     client, stop = freeze
-    stage.on(ClusterEngine, "sweep", 4, stop, delay)
+    stage.on(ClusterEngine, "sweep", 4, stop, midway)
     target, background = rows()
     fitted = model().fit(target, background=background, client=client)
     assert bits(fitted) == left_in_peace()
@@ -36,7 +36,7 @@ def test_frozen_for_good(freeze, stage, delay):
 
 def test_thawed_while_the_fit_goes_on(freeze, stage):
     client, stop = freeze
-    stage.on(ClusterEngine, "sweep", 4, stop, 0.05)
+    stage.on(ClusterEngine, "sweep", 4, stop, midway=True)
     target, background = rows()
     fitted = model(max_iter=12).fit(
         target, background=background, client=client, callbacks=[at_sweep(5, stop.thaw), at_sweep(8, pause)]
@@ -48,7 +48,7 @@ def test_thawed_while_the_fit_goes_on(freeze, stage):
 
 def test_thawed_before_it_is_given_up(freeze, stage):
     client, stop = freeze
-    stage.on(ClusterEngine, "sweep", 4, stop, 0.05)
+    stage.on(ClusterEngine, "sweep", 4, stop, midway=True)
     target, background = rows()
     threading.Timer(0.0, lambda: (eventually(lambda: stop.victims) and pause(1)) or stop.thaw()).start()
     fitted = model().fit(target, background=background, client=client)

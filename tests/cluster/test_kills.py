@@ -25,12 +25,12 @@ def assert_repaired(fitted, kill, count=1, data=rows):
 
 
 @pytest.mark.parametrize("small", [0, cluster.SMALL])
-@pytest.mark.parametrize(("count", "delay"), [(1, 0.08), (2, None), (2, 0.08)])
-def test_before_and_during_a_sweep(workers, stage, monkeypatch, small, count, delay):
+@pytest.mark.parametrize(("count", "midway"), [(1, True), (2, False), (2, True)])
+def test_before_and_during_a_sweep(workers, stage, monkeypatch, small, count, midway):
     monkeypatch.setattr(cluster, "SMALL", small)
     client = workers(3)
     kill = Signals(client, count=count)
-    stage.on(ClusterEngine, "sweep", 5, kill, delay)
+    stage.on(ClusterEngine, "sweep", 5, kill, midway)
     fitted = fit(client)
     assert stage.hits == ["sweep"]
     assert_repaired(fitted, kill, count)
@@ -43,12 +43,12 @@ def test_after_a_sweep(workers, stage, count):
     assert_repaired(fit(client, callbacks=[at_sweep(5, lambda: kill(stage.engines[-1]))]), kill, count)
 
 
-@pytest.mark.parametrize("delay", [None, 0.1])
-def test_during_the_replay_that_follows_another_kill(workers, stage, delay):
+@pytest.mark.parametrize("midway", [False, True])
+def test_during_the_replay_that_follows_another_kill(workers, stage, midway):
     client = workers(3)
     kill = Signals(client)
     stage.on(ClusterEngine, "sweep", 7, kill)
-    stage.on(Holdings, "_restore", 2, kill, delay)
+    stage.on(Holdings, "_restore", 2, kill, midway)
     fitted = fit(client)
     assert sorted(stage.hits) == ["_restore", "sweep"]
     assert_repaired(fitted, kill, 2)
@@ -111,11 +111,11 @@ def test_between_a_finished_task_and_its_result(workers, stage, monkeypatch, sma
     assert_repaired(fitted, kill)
 
 
-@pytest.mark.parametrize("delay", [None, 0.1])
-def test_the_only_worker(workers, stage, delay):
+@pytest.mark.parametrize("midway", [False, True])
+def test_the_only_worker(workers, stage, midway):
     client = workers(1)
     kill = Signals(client)
-    stage.on(ClusterEngine, "sweep", 5, kill, delay)
+    stage.on(ClusterEngine, "sweep", 5, kill, midway)
     fitted = fit(client)
     assert stage.hits == ["sweep"]
     assert_repaired(fitted, kill)
@@ -127,23 +127,31 @@ def test_rows_come_again_from_every_kind_of_source(workers, stage, tmp_path, kin
     target, background = SOURCES[kind](tmp_path)
     expected = bits(model().fit(target, background=background, client=False))
     kill = Signals(client)
-    stage.on(ClusterEngine, "sweep", 4, kill, 0.05)
+    stage.on(ClusterEngine, "sweep", 4, kill, midway=True)
     fitted = model().fit(target, background=background, client=client)
     assert bits(fitted) == expected
     assert (kill.victims, fitted.run_["workers_lost"]) != ([], 0)
     assert fitted.run_["replayed"] > 0
 
 
-@pytest.mark.parametrize(("kind", "delay"), [("memory", None), ("memory", 0.1), ("path", 0.02), ("dask", 0.02)])
-def test_while_loading(workers, stage, tmp_path, kind, delay):
+LOADING = [
+    ("memory", "deliver", 1, False),
+    ("memory", "_take", 3, False),
+    ("path", "deliver", 1, True),
+    ("dask", "deliver", 1, True),
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "nth", "midway"), LOADING)
+def test_while_loading(workers, stage, tmp_path, kind, method, nth, midway):
     client = workers(3)
     target, background = SOURCES[kind](tmp_path)
     alone = model(max_iter=3).fit(target, background=background, client=False)
     kill = Signals(client)
     kill.choose = lambda engine: workers_of(client)  # none owns a shard yet
-    stage.on(Delivery, "deliver", 1, kill, delay)
+    stage.on(Delivery, method, nth, kill, midway)
     fitted = model(max_iter=3).fit(target, background=background, client=client)
-    assert stage.hits == ["deliver"]
+    assert stage.hits == [method]
     assert fitted.run_["workers_lost"] == 1
     assert bits(fitted) == bits(alone)
     assert fitted.run_["zero_rows"] == alone.run_["zero_rows"] == {"target": 1, "background": 0}

@@ -2,6 +2,7 @@
 
 import os
 
+import dask
 import numpy as np
 import psutil
 import pytest
@@ -48,8 +49,16 @@ def memory_at_rest():
     return found
 
 
+@pytest.fixture
+def workers_of_their_own():
+    """Workers that share no memory with the process they came from."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}):
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("workers_of_their_own")
 def test_a_limit_of_a_fifth_of_the_data_above_an_idle_worker(tmp_path):
     path = dense_store(tmp_path / "rows.zarr")
     cluster, client = worker(memory_at_rest() + 4 * ROWS * FEATURES // 5)

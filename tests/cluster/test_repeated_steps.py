@@ -10,13 +10,15 @@ from chaos import SWEEPS, Signals, bits, model
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import cluster as cluster_engine
-from bcnmf_dask.engine.base import FitSpec, Order
+from bcnmf_dask.engine.base import FitSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.updates.initialise import normalise
+from bcnmf_dask.updates.multiplicative import Steps
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
-SPEC = FitSpec("fit-0", "kullback-leibler", 4, 1.0, 3)
+SPEC = FitSpec("fit-0", "kullback-leibler", 4, 3)
 
 
 def small():
@@ -28,7 +30,7 @@ def orders(count):
     draw = np.random.default_rng(3)
     for stamp in range(count):
         basis, scales = normalise(draw.random((50, 4)) + 0.1)
-        yield Order("fit-0", stamp, basis.astype(np.float32), scales)
+        yield Order(basis.astype(np.float32), Steps(1, 1.0), "fit-0", stamp, scales)
 
 
 def numbers(records):

@@ -38,7 +38,7 @@ def cut_arrays(draw):
 def test_every_pass_gives_the_values_and_from_the_second_on_reads_each_chunk_once(case):
     array, bounds, processes = case
     leftovers = [{}, {}, {}]
-    pieces = [Values(array, one[0], one[-1], leftovers[number]) for one, number in zip(bounds, processes, strict=True)]
+    pieces = [Values(array, one[0], leftovers[number]) for one, number in zip(bounds, processes, strict=True)]
     for number in range(3):
         array.read.clear()
         for values, places in zip(pieces, bounds, strict=True):
@@ -53,7 +53,7 @@ def test_every_pass_gives_the_values_and_from_the_second_on_reads_each_chunk_onc
 def test_values_are_right_in_any_order_of_strips_and_from_any_block_on(case, random):
     array, bounds, _ = case
     leftovers = {}
-    strips = [(Values(array, one[0], one[-1], leftovers), one) for one in bounds]
+    strips = [(Values(array, one[0], leftovers), one) for one in bounds]
     for _ in range(3):
         random.shuffle(strips)
         for values, places in strips:
@@ -63,13 +63,13 @@ def test_values_are_right_in_any_order_of_strips_and_from_any_block_on(case, ran
 
 
 def test_blocks_do_not_keep_the_chunk_they_came_from():
-    values = Values(Chunked(np.arange(1000), 500), 0, 1000, {})
+    values = Values(Chunked(np.arange(1000), 500), 0, {})
     assert all(part.base is None for part in values.between([0, 100, 200, 600, 1000]))
 
 
 def test_dense_rows_of_an_array_without_chunks():
     rows = np.arange(24.0).reshape(8, 3)
-    strip = DenseStrip(rows, {}, 2, 7)
+    strip = DenseStrip(rows, {}, 2)
     assert [strip.rows(parts, 0, 0).tolist() for parts in strip.parts([2, 4, 7])] == [
         rows[2:4].tolist(),
         rows[4:7].tolist(),
@@ -77,13 +77,13 @@ def test_dense_rows_of_an_array_without_chunks():
 
 
 def test_rows_come_sorted_from_unsorted_csr():
-    strip = CsrStrip((np.array([1.0, 2, 3]), {}), (np.array([2, 0, 1]), {}), np.array([0, 2, 3]), 3, 0, 2)
+    strip = CsrStrip((np.array([1.0, 2, 3]), {}), (np.array([2, 0, 1]), {}), np.array([0, 2, 3]), 3, 0)
     (parts,) = strip.parts([0, 2])
     assert strip.rows(parts, 0, 2).toarray().tolist() == [[2, 0, 1], [0, 3, 0]]
 
 
 def test_column_numbers_that_contradict_are_refused():
-    strip = CsrStrip((np.ones(2), {}), (np.array([0, 0]), {}), np.array([0, 2]), 3, 0, 1)
+    strip = CsrStrip((np.ones(2), {}), (np.array([0, 0]), {}), np.array([0, 2]), 3, 0)
     (parts,) = strip.parts([0, 1])
     with pytest.raises(ValueError, match="stores the same feature more than once"):
         strip.rows(parts, 0, 1)
@@ -110,7 +110,7 @@ def test_places_beyond_two_to_the_31st():
 
     first = n_rows - 300
     assert indptr[first] > 2**31
-    strip = CsrStrip((data, {}), (Columns(n_rows * per_row), {}), indptr, n_features, first, n_rows)
+    strip = CsrStrip((data, {}), (Columns(n_rows * per_row), {}), indptr, n_features, first)
     for _ in range(2):
         rows = [
             strip.rows(parts, *pair)
@@ -126,7 +126,7 @@ def test_places_beyond_two_to_the_31st():
 def test_column_numbers_too_are_left_to_the_next_strip():
     data, indices = Chunked(np.arange(20.0), 20), Chunked(np.arange(20) % 4, 20)
     shared = (data, {}), (indices, {})
-    strips = [CsrStrip(*shared, np.arange(0, 21, 4), 4, row, row + 1) for row in range(5)]
+    strips = [CsrStrip(*shared, np.arange(0, 21, 4), 4, row) for row in range(5)]
     for row, strip in enumerate(strips):
         list(strip.parts([row, row + 1]))
     assert (data.read, indices.read) == ([0], [0])
@@ -135,7 +135,7 @@ def test_column_numbers_too_are_left_to_the_next_strip():
 def test_rows_that_are_sorted_are_the_same_unsorted_ones_in_the_next_pass():
     """Also where a block is all that a strip has of a chunk, and nothing was left to it."""
     data, indices = Chunked(np.arange(6.0), 6), Chunked(np.array([0, 1, 2, 2, 0, 1]), 6)
-    strip = CsrStrip((data, {}), (indices, {}), np.array([0, 3, 6]), 3, 1, 2)
+    strip = CsrStrip((data, {}), (indices, {}), np.array([0, 3, 6]), 3, 1)
     for _ in range(3):
         (parts,) = strip.parts([1, 2])
         assert [part.tolist() for part in parts] == [[3, 4, 5], [2, 0, 1]]

@@ -15,7 +15,7 @@ import zarr
 from bcnmf_dask import split
 from bcnmf_dask.fitting.settings import Settings
 
-N, M, F, K, SWEEPS = 301, 203, 40, 4, 60
+N, M, F, K, SWEEPS = 301, 203, 40, 4, 25
 LOSSES, ALPHAS, DAMPINGS = ("frobenius", "kullback-leibler"), (0.0, 1.0), (1.0, 0.5)
 CASES = list(product(LOSSES, ALPHAS, DAMPINGS))
 
@@ -56,7 +56,7 @@ def settings(kind, loss, alpha, damping):
     x, y = pair(kind)
     basis, target, background = oracle.start(len(x), len(y), F, K)
     start = {"components": basis.T, "target_usages": target, "background_usages": background}
-    return Settings(K, alpha, "sum", loss, damping, SWEEPS, 0.0, 0, start)
+    return Settings(K, alpha, "sum", loss, damping, SWEEPS, 0.0, 0, start=start)
 
 
 def _dask(chunks, sparse=False):

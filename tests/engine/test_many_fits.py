@@ -7,9 +7,11 @@ from cases import K, counts
 
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec, Order
+from bcnmf_dask.engine.base import FitSpec
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 
 FITS = [f"fit {number}" for number in range(5)]
 FORMS = {"dense": lambda: counts(), "csr": lambda: [sp.csr_array(rows) for rows in counts()]}
@@ -27,7 +29,9 @@ def engine(request):
 def orders(stamps):
     draw = np.random.default_rng(1)
     bases = [draw.random((counts()[0].shape[1], K), dtype=np.float32) for _ in FITS]
-    return [Order(key, stamp, basis, np.ones(K)) for key, stamp, basis in zip(FITS, stamps, bases, strict=True)]
+    steps = [Steps(1 + number % 2, 0.5 + number / 4) for number in range(len(FITS))]
+    of_fits = zip(bases, steps, FITS, stamps, strict=True)
+    return [Order(*given, np.ones(K)) for given in of_fits]
 
 
 def numbers(records):
@@ -43,7 +47,7 @@ def assert_equal(ours, expected):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_repeated_visit_gives_the_same_sums_to_some_and_all(engine, loss):
     for seed, key in enumerate(FITS):
-        engine.start(FitSpec(key, loss, K, LOSSES[loss].default_damping, seed), {})
+        engine.start(FitSpec(key, loss, K, seed), {})
     first, _ = engine.sweep(orders([0] * 5))
     engine.sweep(orders([1] * 5)[:2])
     usages = [engine.usages(order, "target") for order in orders([2, 2, 1, 1, 1])]

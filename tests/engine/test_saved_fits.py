@@ -15,11 +15,13 @@ from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import cluster, runs, writing
-from bcnmf_dask.engine.base import FitSpec, Order, Saved
+from bcnmf_dask.engine.base import FitSpec, Saved
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.errors import CheckpointError, CheckpointWarning, InputError, Preempted
 from bcnmf_dask.fitting.preemption import stop_requests
+from bcnmf_dask.updates.multiplicative import Steps
 
 
 def fit(client, saved=None, callbacks=(), max_iter=6, init="random", **options):
@@ -51,8 +53,8 @@ def test_a_shorter_fit_resumes_from_the_checkpoint_before_a_damaged_one(client, 
 def test_a_start_that_fails_does_not_keep_others_from_starting(start_client, tmp_path):
     inputs = read_inputs(*counts())
     engine = ClusterEngine(start_client(3), inputs, plan_shards(inputs), "float32", [K])
-    first, second = (FitSpec(key, "frobenius", K, 1.0, 0) for key in ("fit-0", "fit-1"))
-    order = Order("fit-0", 0, np.ones((F, K), dtype=np.float32), np.ones(K))
+    first, second = (FitSpec(key, "frobenius", K, 0) for key in ("fit-0", "fit-1"))
+    order = Order(np.ones((F, K), dtype=np.float32), Steps(1, 1.0), "fit-0", 0, np.ones(K))
     try:
         engine.load()
         engine.start(first, {})

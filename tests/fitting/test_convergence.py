@@ -7,7 +7,7 @@ TOL = 1e-3
 
 
 def record(target=100.0, background=50.0, change=0.0):
-    return SweepRecord(1, target, background, target - background, change, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0)
+    return SweepRecord(1, 1.0, target, background, target - background, change, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0)
 
 
 def first_reached(tol, records, dtype="float64"):

@@ -10,7 +10,9 @@ from bcnmf_dask.errors import NumericalError
 from bcnmf_dask.fitting.loop import FitProgress, objective, run_fits
 from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.results.record import HISTORY_COLUMNS
+from bcnmf_dask.solvers.base import Solver
 from bcnmf_dask.solvers.published import FixedBasis, Published
+from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.statistics import Statistics
 
 F, K = 4, 2
@@ -43,11 +45,11 @@ def statistics(divergence):
 
 
 @dataclass
-class Played:
+class Played(Solver):
     """A solver that gives one basis after the other."""
 
     bases: list
-    learns = True
+    steps = Steps(1, 1.0)
 
     def next_basis(self, basis, record):
         return self.bases.pop(0)
@@ -55,8 +57,8 @@ class Played:
 
 def make_fit(key="fit", max_iter=5, tol=0.0, alpha=2.0, solver=None):
     basis = np.full((F, K), 1 / F)
-    spec = FitSpec(key, "frobenius", K, 1.0, 0)
-    return FitProgress(spec, solver or FixedBasis(), alpha, max_iter, Convergence(tol, "float64"), basis, np.ones(K))
+    spec = FitSpec(key, "frobenius", K, 0)
+    return FitProgress(spec, solver or FixedBasis(1.0), alpha, max_iter, Convergence(tol, "float64"), basis, np.ones(K))
 
 
 def test_a_fit_ends_at_max_iter_and_says_what_to_try():
@@ -69,7 +71,7 @@ def test_a_fit_ends_at_max_iter_and_says_what_to_try():
 
 
 def test_new_rows_that_still_change_speak_of_their_usages():
-    fit = make_fit(max_iter=2, solver=FixedBasis())
+    fit = make_fit(max_iter=2, solver=FixedBasis(1.0))
     run_fits(ScriptedEngine(), [fit], [])
     assert fit.status.word == "max_iter"
     assert "usages of the new rows were still changing" in fit.status.sentence

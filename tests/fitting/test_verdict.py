@@ -76,6 +76,6 @@ def test_new_rows_cannot_collapse_a_basis_that_is_kept(make_settings):
     """Usages of two rows are always correlated, by 1 or by -1."""
     rows = np.outer([1.0, 2.0], noise(1, 20))
     start = {"components": noise(3, 20)}
-    ended = status(rows, make_settings(alpha=0.0, start=start), solvers=[FixedBasis()])
+    ended = status(rows, make_settings(alpha=0.0, start=start), solvers=[FixedBasis(1.0)])
     assert ended.word == "max_iter"
     assert "new rows" in ended.sentence

@@ -30,6 +30,7 @@ def history(n_sweeps: int = 2) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "iteration": sweeps,
+            "data_visits": sweeps * 1.0,
             "target_divergence": 10.0 / sweeps,
             "background_divergence": 8.0 / sweeps,
             "objective": 2.0 / sweeps,

@@ -50,6 +50,8 @@ def make_fit(usages, key="fit-0", seed=0, dtype=np.float32):
         history=[{"iteration": 1, "objective": 0.1 + 0.2, "background_divergence": math.nan}],
         usages=usages,
         checksums={"target:0": 2**32 - 1, "background:0": 7},
+        stamp=1,
+        solver={"accepted": generator.random((4, 3)), "fallen_back": np.asarray(True)},
     )
 
 
@@ -123,7 +125,7 @@ def test_odd_floats_keep_their_bits(store, dtype):
     generation, (fit,) = attempt(store, 1)
     odd = np.array([[-0.0, np.nan, np.inf], [np.finfo(dtype).tiny / 2, np.finfo(dtype).max, 0.1]], dtype)
     history = [{"a": math.nan, "b": math.inf, "c": -0.0, "d": 5e-324, "e": 0.1 + 0.2, "f": 1}, {"a": np.float64(1 / 3)}]
-    store.commit(generation, 1, {}, [SavedFit("fit-0", odd, np.array([5e-324]), history, fit.usages, {})])
+    store.commit(generation, 1, {}, [SavedFit("fit-0", odd, np.array([5e-324]), history, fit.usages, {}, 1, {})])
     (found,) = store.newest().fits
     assert_same_bits(found.basis, odd)
     assert_same_bits(found.scales, np.array([5e-324]))

@@ -119,6 +119,7 @@ def test_xarray_shows_it_as_one_labelled_data_set(saved, make_result):
             "background_usages": ("background_cell", "component"),
             "target_signal": ("component",),
             "background_signal": ("component",),
+            "history_data_visits": ("iteration",),
             "history_target_divergence": ("iteration",),
             "history_background_divergence": ("iteration",),
             "history_objective": ("iteration",),

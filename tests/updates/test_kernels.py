@@ -19,6 +19,7 @@ from bcnmf_dask.kernels.lanes import padded
 from bcnmf_dask.kernels.numbers import log, sum_of_logarithms, sum_of_squares
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps, multiply
 
 DTYPES = {"float32": 2e-5, "float64": 1e-12}
 VALUES = ["float64", "int64", "uint8", "bool"]
@@ -34,12 +35,12 @@ def given(dtype, *, values="float32", index="int32", k=5, eps=1e-16, damping=0.5
     rows = csr(dense)
     parts = (rows.indptr.astype(index), rows.indices.astype(index), rows.data.astype(values))
     basis = Basis(problem.basis.astype(dtype))
-    return dense, parts, problem.target_usages.astype(dtype), basis, (np.dtype(dtype).type(eps), damping)
+    return dense, parts, problem.target_usages.astype(dtype), basis, (np.dtype(dtype).type(eps), damping, 1)
 
 
 @both_dtypes
 @pytest.mark.parametrize(("index", "k"), [("int32", 1), ("int64", 8), ("int32", 20)])
-@pytest.mark.parametrize("damping", [1.0, 0.5, 0.3])
+@pytest.mark.parametrize("damping", [1.0, 0.5, 0.3, 1.25])
 def test_kullback_leibler_of_any_width(dtype, index, k, damping):
     dense, rows, usages, basis, step = given(dtype, index=index, k=k, damping=damping)
     h, w = usages.astype(float), basis.values.astype(float)
@@ -104,7 +105,7 @@ def test_values_of_any_type_give_the_bits_of_floats(name, values, layout):
     dense, rows, usages, basis, _ = given("float32", values=values)
     as_stored = dense.astype(values) if layout == "dense" else csr_of(rows[2], rows[1], rows[0], dense.shape[1])
     as_floats = as_stored.astype(np.float32)
-    found = [LOSSES[name].sweep(one, usages, basis, 0.5) for one in (as_stored, as_floats)]
+    found = [LOSSES[name].sweep(one, usages, basis, Steps(1, 0.5)) for one in (as_stored, as_floats)]
     for ours, expected in zip((found[0][0], *found[0][1]), (found[1][0], *found[1][1]), strict=True):
         np.testing.assert_array_equal(ours, expected)
 
@@ -112,23 +113,43 @@ def test_values_of_any_type_give_the_bits_of_floats(name, values, layout):
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("layout", ["csr", "dense"])
 @both_dtypes
-def test_a_sweep_is_the_step_and_then_the_statistics(name, layout, dtype, monkeypatch):
+@pytest.mark.parametrize("steps", [Steps(1, 0.5), Steps(3, 1.25)])
+def test_a_sweep_is_the_steps_and_then_the_statistics(name, layout, dtype, steps, monkeypatch):
     monkeypatch.setattr("bcnmf_dask.updates.tiles.TILE", 5 * 23)
     dense, _, usages, basis, _ = given(dtype)
     rows, loss = csr(dense, dtype) if layout == "csr" else dense.astype(dtype), LOSSES[name]
-    new, statistics = loss.sweep(rows, usages, basis, 0.5)
-    np.testing.assert_array_equal(new, loss.update_usages(rows, usages, basis, 0.5))
+    new, statistics = loss.sweep(rows, usages, basis, steps)
+    np.testing.assert_array_equal(new, loss.update_usages(rows, usages, basis, steps))
     for ours, expected in zip(statistics, loss.contribute(rows, new, basis), strict=True):
         np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("layout", ["csr", "dense"])
+@both_dtypes
+def test_steps_in_one_visit_are_those_of_several(name, layout, dtype):
+    dense, _, usages, basis, _ = given(dtype, k=20)
+    rows, loss = csr(dense, dtype) if layout == "csr" else dense.astype(dtype), LOSSES[name]
+    expected = usages
+    for _ in range(3):
+        expected = loss.update_usages(rows, expected, basis, Steps(1, 1.25))
+    np.testing.assert_array_equal(loss.update_usages(rows, usages, basis, Steps(3, 1.25)), expected)
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 1.25, 1.75, 1.9])
+def test_a_step_of_any_exponent(exponent):
+    factor, numerator, denominator = np.random.default_rng(0).random((3, 50)) + 0.1
+    expected = factor * (numerator / denominator) ** exponent
+    np.testing.assert_allclose(multiply(factor, numerator, denominator, 0.0, exponent), expected, rtol=1e-14)
 
 
 def test_read_only_rows_are_taken():
     dense, _, usages, basis, _ = given("float64")
     rows = csr(dense)
-    expected, _ = LOSSES["kullback-leibler"].sweep(rows, usages, basis, 1.0)
+    expected, _ = LOSSES["kullback-leibler"].sweep(rows, usages, basis, Steps(1, 1.0))
     for array in (*parts_of(rows), usages, basis.values):
         array.setflags(write=False)
-    new, _ = LOSSES["kullback-leibler"].sweep(rows, usages, Basis(basis.values), 1.0)
+    new, _ = LOSSES["kullback-leibler"].sweep(rows, usages, Basis(basis.values), Steps(1, 1.0))
     np.testing.assert_array_equal(new, expected)
 
 
@@ -184,6 +205,6 @@ def test_factors_are_padded_with_zeros(dtype, columns):
 def test_a_quotient_that_is_not_finite_stays_in_its_row():
     basis = Basis(np.array([[0.0], [1.0]], np.float32))
     rows = csr(np.array([[1e25, 1.0], [0.0, 3.0]]), "float32")
-    new, _ = LOSSES["kullback-leibler"].sweep(rows, np.ones((2, 1), np.float32), basis, 1.0)
+    new, _ = LOSSES["kullback-leibler"].sweep(rows, np.ones((2, 1), np.float32), basis, Steps(1, 1.0))
     assert not np.isfinite(new[0])
     assert new[1] == 3

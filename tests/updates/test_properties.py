@@ -10,6 +10,7 @@ from problems import alphas, csr, dampings, make_problem, problems, with_zeros
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.initialise import normalise
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 
 SLACK = 1e-9
 DIVERGENCES = {"frobenius": oracle.frobenius, "kullback-leibler": oracle.kl}
@@ -19,7 +20,8 @@ layouts = st.sampled_from([np.asarray, csr])
 
 
 def step_usages(loss, problem, damping, layout=np.asarray):
-    return [loss.update_usages(layout(rows), usages, Basis(problem.basis), damping) for rows, usages in problem.sides]
+    basis, steps = Basis(problem.basis), Steps(1, damping)
+    return [loss.update_usages(layout(rows), usages, basis, steps) for rows, usages in problem.sides]
 
 
 def step_basis(loss, problem, usages, alpha, damping, layout=np.asarray):
@@ -59,7 +61,7 @@ def test_a_basis_step_never_raises_the_objective_at_fixed_usages(name, problem, 
     usages = [one for _, one in problem.sides]
     for _ in range(steps):
         usages = [
-            loss.update_usages(rows, one, Basis(problem.basis), damping)
+            loss.update_usages(rows, one, Basis(problem.basis), Steps(1, damping))
             for (rows, _), one in zip(problem.sides, usages, strict=True)
         ]
     new = step_basis(loss, problem, usages, alpha, damping)
@@ -123,7 +125,7 @@ def test_zeros_leave_the_divergence_finite(name, problem):
 def test_a_row_is_stepped_alike_alone_and_among_others(name, problem, damping):
     together = step_usages(LOSSES[name], problem, damping)[0]
     alone = [
-        LOSSES[name].update_usages(problem.target[i : i + 1], old[None], Basis(problem.basis), damping)[0]
+        LOSSES[name].update_usages(problem.target[i : i + 1], old[None], Basis(problem.basis), Steps(1, damping))[0]
         for i, old in enumerate(problem.target_usages)
     ]
     np.testing.assert_allclose(alone, together, rtol=1e-12)

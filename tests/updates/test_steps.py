@@ -8,6 +8,7 @@ from problems import csr, make_problem
 
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 
 SWEEPS = {"frobenius": oracle.frobenius_sweep, "kullback-leibler": oracle.kl_sweep}
 DIVERGENCES = {"frobenius": oracle.frobenius, "kullback-leibler": oracle.kl}
@@ -25,7 +26,7 @@ def one_sweep(problem, name, alpha, damping, layout, dtype):
     usages, statistics = [], []
     for matrix, start in problem.sides:
         rows = LAYOUTS[layout](matrix, dtype)
-        usages.append(loss.update_usages(rows, start.astype(dtype), Basis(basis), damping))
+        usages.append(loss.update_usages(rows, start.astype(dtype), Basis(basis), Steps(1, damping)))
         statistics.append(loss.contribute(rows, usages[-1], Basis(basis)))
     new = loss.update_basis(basis.astype(np.float64), *statistics, alpha, damping)
     return new, usages, statistics
@@ -132,7 +133,7 @@ def test_no_argument_is_changed(name, layout):
     rows = LAYOUTS[layout](problem.target, "float64")
     given = [problem.target_usages, problem.basis, rows.data if sp.issparse(rows) else rows]
     before = [array.copy() for array in given]
-    usages = loss.update_usages(rows, problem.target_usages, Basis(problem.basis), 0.5)
+    usages = loss.update_usages(rows, problem.target_usages, Basis(problem.basis), Steps(1, 0.5))
     sums = loss.contribute(rows, usages, Basis(problem.basis))
     copies = [sums.cross.copy(), sums.moment.copy()]
     loss.update_basis(problem.basis, sums, sums, 2.0, 0.5)

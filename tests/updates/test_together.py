@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.together import FEWEST, WIDEST, Group, SharedRows, make_groups
 
 TOGETHER = [name for name, loss in LOSSES.items() if loss.sweep_together is not None]
 LAYOUTS = ["dense", "csr", "unsorted"]
+STEPS = [Steps(1, 1.0), Steps(1, 0.5), Steps(3, 1.25), Steps(2, 0.3)]
 
 
 def rows_of(draw, n, n_features, layout, values):
@@ -49,19 +51,19 @@ def assert_same(ours, expected):
     n_features=st.integers(1, 30),
     layout=st.sampled_from(LAYOUTS),
     values=st.sampled_from(["float64", "uint8"]),
-    fits=st.lists(st.tuples(st.sampled_from([1, 3, 9]), st.sampled_from([1.0, 0.5, 0.3])), min_size=1, max_size=3),
+    fits=st.lists(st.tuples(st.sampled_from([1, 3, 9]), st.sampled_from(STEPS)), min_size=1, max_size=3),
 )
-@example(seed=0, n=300, n_features=40, layout="csr", values="float32", fits=[(20, 1.0)] * 4)
-@example(seed=0, n=9, n_features=7, layout="unsorted", values="int64", fits=[(3, 1.0), (1, 0.5)])
-@example(seed=0, n=9, n_features=7, layout="csr", values="bool", fits=[(3, 1.0), (1, 0.5)])
+@example(seed=0, n=300, n_features=40, layout="csr", values="float32", fits=[(20, STEPS[0])] * 4)
+@example(seed=0, n=9, n_features=7, layout="unsorted", values="int64", fits=[(3, STEPS[2]), (1, STEPS[1])])
+@example(seed=0, n=9, n_features=7, layout="csr", values="bool", fits=[(3, STEPS[0]), (1, STEPS[1])])
 def test_a_fit_has_the_same_bits_together_and_alone(name, dtype, seed, n, n_features, layout, values, fits):
     draw, loss = np.random.default_rng(seed), LOSSES[name]
-    ranks, dampings = zip(*fits, strict=True)
+    ranks, steps = zip(*fits, strict=True)
     rows = rows_of(draw, n, n_features, layout, values)
     usages, bases = fits_of(draw, rows, dtype, ranks)
     group = Group(range(len(fits)), bases)
-    together = loss.sweep_together(SharedRows(rows, np.dtype(dtype)), group, usages, dampings)
-    for ours, *one in zip(together, usages, bases, dampings, strict=True):
+    together = loss.sweep_together(SharedRows(rows, np.dtype(dtype)), group, usages, steps)
+    for ours, *one in zip(together, usages, bases, steps, strict=True):
         assert_same(ours, loss.sweep(rows, *one))
 
 

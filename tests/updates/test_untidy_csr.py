@@ -11,6 +11,7 @@ from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.engine.taking import from_chunks
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
 
 N, F, K = 11, 6, 3
 
@@ -64,7 +65,7 @@ def test_untidy_rows_give_the_dense_answer(name, form, seed):
     for rows in (sparse, dense):
         parts, _ = blocks_of(rows, "float64")
         usages = [
-            loss.update_usages(part, start[4 * i : 4 * i + part.shape[0]], Basis(basis), 0.5)
+            loss.update_usages(part, start[4 * i : 4 * i + part.shape[0]], Basis(basis), Steps(1, 0.5))
             for i, part in enumerate(parts)
         ]
         sums = [loss.contribute(part, one, Basis(basis)) for part, one in zip(parts, usages, strict=True)]

@@ -1,0 +1,88 @@
+"""What a fit asks of a visit of the rows: a sweep of all of them, or the sums over a sample."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.backend import owned
+from bcnmf_dask.data.draws import Draw
+from bcnmf_dask.updates.basis import Basis
+from bcnmf_dask.updates.multiplicative import Steps
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """A basis on its way to the rows.
+
+    Attributes
+    ----------
+    basis : ndarray (n_features, n_components)
+        In the dtype of the run; columns sum to one (or are zero).
+    steps : Steps
+        What the usages of each row go through.
+    """
+
+    basis: NDArray[Any]
+    steps: Steps
+
+    @cached_property
+    def prepared(self) -> Basis:
+        """The basis, and what is made of it for all blocks."""
+        return Basis(self.basis)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields: what is prepared stays here."""
+        return {name: value for name, value in self.__dict__.items() if name != "prepared"}
+
+    def owned(self) -> Self:
+        """The same with aligned arrays of its own, as needed after a journey."""
+        fields: dict[str, Any] = self.__getstate__()
+        arrays: dict[str, Any] = {name: owned(part) for name, part in fields.items() if isinstance(part, np.ndarray)}
+        return replace(self, **arrays)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(value.nbytes for value in self.__dict__.values() if isinstance(value, np.ndarray))
+
+
+@dataclass(frozen=True)
+class Order(_Visit):
+    """What one fit wants of the next visit of all rows, whose usages are stepped and kept.
+
+    Attributes
+    ----------
+    key : str
+        Of the fit.
+    stamp : int
+        Sweeps its usages have seen.
+    scales : ndarray (n_components,), float64
+        What the usages must be multiplied by to match ``basis`` (its last normalisation).
+    """
+
+    key: str
+    stamp: int
+    scales: NDArray[Any]
+
+    def unscaled(self) -> "Order":
+        """The same for the usages as they are, not yet matched to the basis."""
+        return replace(self, scales=np.ones_like(self.scales))
+
+
+@dataclass(frozen=True)
+class Sample(_Visit):
+    """What one fit wants of some rows: their sums at usages that are fitted anew and forgotten.
+
+    Attributes
+    ----------
+    loss : str
+        A key of `bcnmf_dask.updates.losses.LOSSES`.
+    draw : Draw
+        Which rows.
+    """
+
+    loss: str
+    draw: Draw

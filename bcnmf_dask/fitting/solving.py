@@ -1,0 +1,39 @@
+"""Which solver a fit has, by its name."""
+
+from collections.abc import Callable, Mapping
+
+from bcnmf_dask.data.inputs import Inputs
+from bcnmf_dask.data.shards import ShardPlan
+from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.solvers.accelerated import Accelerated
+from bcnmf_dask.solvers.base import Solver
+from bcnmf_dask.solvers.online import PASSES, Online, default_batch
+from bcnmf_dask.solvers.published import Published
+
+
+def solver_of(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
+    """The solver that the settings name, for these rows."""
+    return _MAKERS[settings.solver](settings, inputs, plan)
+
+
+def _published(settings: Settings, inputs: Inputs, _: ShardPlan) -> Solver:
+    return Published(settings.loss, settings.effective_alpha(inputs), settings.effective_damping())
+
+
+def _accelerated(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
+    alpha, damping = settings.effective_alpha(inputs), settings.effective_damping()
+    return Accelerated(settings.loss, alpha, damping, inputs.n_rows, settings.seed, plan.chunk_rows)
+
+
+def _online(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
+    alpha, n_rows = settings.effective_alpha(inputs), inputs.n_rows
+    size = settings.batch_size or default_batch(sum(n_rows.values()))
+    passes = min(PASSES, settings.max_iter)
+    return Online(settings.loss, alpha, n_rows, size, passes, settings.seed, plan.chunk_rows)
+
+
+_MAKERS: Mapping[str, Callable[[Settings, Inputs, ShardPlan], Solver]] = {
+    "published": _published,
+    "accelerated": _accelerated,
+    "online": _online,
+}

@@ -1,0 +1,152 @@
+"""The online solver: a step of the basis after each batch of rows, for data that can be passed over only a few times.
+
+Usages are fitted to each batch anew and forgotten; what stays is a short memory of the statistics. Stepwise, not in one
+go, as in Cappe and Moulines (2009, online EM) and Mairal and others (2010, online dictionary learning), with two
+differences that the contrast forces: the memory is two batches long, and of the concave term of the Frobenius
+background it keeps the tangent where it was taken. With its Gram matrix, repeated steps on old statistics run away.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcnmf_dask.data.draws import Draw
+from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.solvers.base import Solver, State
+from bcnmf_dask.solvers.memories import MEMORIES, Sums
+from bcnmf_dask.updates.initialise import normalise
+from bcnmf_dask.updates.multiplicative import Steps
+from bcnmf_dask.updates.statistics import Role
+
+PASSES = 3
+SMALLEST_BATCH, LARGEST_BATCH = 100, 8192
+"""Rows, where none are asked for: a hundredth of all between these."""
+USAGE_STEPS = {"frobenius": Steps(1, 1.0), "kullback-leibler": Steps(2, 1.0)}
+"""More would fit a batch more closely, and lose the interferon genes of real cells."""
+TRANSFORM = Steps(30, 1.0)
+EXPONENT = 0.5
+NEW_SHARE = 0.5
+"""What the last batch counts among all before it."""
+LONGEST_STEP = 10.0
+"""Factor by which an entry of the basis may change before the exponent."""
+UNUSED = 1e-9
+"""Share of the most used component below which one has too few usages for a step."""
+SMALLEST = 1e-30
+"""An entry of the basis that batches without its feature made zero could not come back."""
+
+
+def default_batch(n_rows: int) -> int:
+    """Rows of a batch where none are asked for."""
+    return min(max(n_rows // 100, SMALLEST_BATCH), LARGEST_BATCH)
+
+
+class Online(Solver):
+    """Passes over the rows in batches, then one sweep at the final basis.
+
+    Parameters
+    ----------
+    loss : {"frobenius", "kullback-leibler"}
+    alpha : float
+        Effective strength of the contrast: the factor of the background's sum over all rows.
+    n_rows : mapping of role to int
+    batch_size : int
+        Rows of both roles, about.
+    passes : int
+    seed : int
+        Of the order of the rows.
+    longest : int
+        Neighbouring rows that are drawn together, at most.
+    """
+
+    def __init__(
+        self,
+        loss: str,
+        alpha: float,
+        n_rows: Mapping[Role, int],
+        batch_size: int,
+        passes: int,
+        seed: int,
+        longest: int,
+    ) -> None:
+        self._loss = loss
+        self._alpha = alpha
+        self._n_rows = n_rows
+        self._passes = passes
+        self._seed = seed
+        self._longest = longest
+        self._of = max(1, -(-sum(n_rows.values()) // batch_size))
+        self._batches = 0
+        self._memory = MEMORIES[loss]
+        self._sums: dict[Role, Sums] = {}
+
+    @property
+    def draw(self) -> Draw | None:
+        """See `Solver`."""
+        number, of = self._batches, self._of
+        if number >= self._passes * of:
+            return None
+        return Draw((self._seed, number // of), number % of, of, self._n_rows, self._longest)
+
+    @property
+    def done(self) -> bool | None:
+        """See `Solver`."""
+        return self._batches > self._passes * self._of
+
+    @property
+    def steps(self) -> Steps:
+        """See `Solver`."""
+        return TRANSFORM if self.draw is None else USAGE_STEPS[self._loss]
+
+    def next_basis(self, basis: NDArray[np.float64], record: Record) -> NDArray[np.float64]:
+        """See `Solver.next_basis`."""
+        draw = self.draw
+        self._batches += 1
+        if draw is None:
+            return basis
+        self._remember(basis, record, draw)
+        target = self._sums.get("target")
+        if self._batches < 1 / NEW_SHARE or target is None:  # one batch is not enough for a step
+            return basis
+        new, scales = normalise(np.maximum(basis * self._ratio(basis, target), SMALLEST))
+        for role, sums in self._sums.items():
+            self._sums[role] = self._memory.rescaled(role, sums, scales)
+        return new
+
+    def _remember(self, basis: NDArray[np.float64], record: Record, draw: Draw) -> None:
+        """Take the sums of a batch among those before; a role without a row in it fades."""
+        share = max(1 / self._batches, NEW_SHARE)
+        for role in self._n_rows:
+            old = self._sums.get(role)
+            if role in record:
+                new = self._memory.sums(role, basis, record[role], draw.count(role))
+                self._sums[role] = new if old is None else old.mixed(new, share)
+            elif old is not None:
+                self._sums[role] = old.faded(share)
+
+    def _ratio(self, basis: NDArray[np.float64], target: Sums) -> NDArray[np.float64]:
+        """What the basis is multiplied by."""
+        background, weight = target, 0.0
+        if "background" in self._sums:
+            background = self._sums["background"]
+            # Batches hold the roles in changing shares: alpha is the factor of the sum over all rows.
+            share = target.n_rows / background.n_rows * self._n_rows["background"] / self._n_rows["target"]
+            weight = self._alpha * share
+        up, down = self._memory.terms(basis, target, background, weight)
+        ratio = np.where((up > 0) | (down > 0), up / np.maximum(down, np.finfo(float).tiny), 1.0)
+        use = self._memory.use(target)
+        kept = use <= UNUSED * use.max()
+        return np.where(kept, 1.0, np.clip(ratio, 1 / LONGEST_STEP, LONGEST_STEP) ** EXPONENT)
+
+    def state(self) -> State:
+        """See `Solver.state`."""
+        parts = {f"{role}.{name}": getattr(sums, name) for role, sums in self._sums.items() for name in Sums._fields}
+        return {name: np.asarray(part) for name, part in parts.items()} | {"batches": np.asarray(self._batches)}
+
+    def go_on(self, state: State) -> None:
+        """See `Solver.go_on`."""
+        self._batches = int(state["batches"])
+        for role in self._n_rows:
+            if f"{role}.cross" in state:
+                cross, moment, n_rows = (state[f"{role}.{name}"] for name in Sums._fields)
+                self._sums[role] = Sums(cross, moment, float(n_rows))
