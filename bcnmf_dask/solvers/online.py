@@ -126,13 +126,13 @@ class Online(Solver):
 
     def _ratio(self, basis: NDArray[np.float64], target: Sums) -> NDArray[np.float64]:
         """What the basis is multiplied by."""
-        background, weight = target, 0.0
-        if "background" in self._sums:
-            background = self._sums["background"]
+        up, down = self._memory.terms(basis, target)
+        background = self._sums.get("background")
+        if background is not None and self._alpha > 0:
             # Batches hold the roles in changing shares: alpha is the factor of the sum over all rows.
             share = target.n_rows / background.n_rows * self._n_rows["background"] / self._n_rows["target"]
-            weight = self._alpha * share
-        up, down = self._memory.terms(basis, target, background, weight)
+            more, less = self._memory.contrast(basis, background)
+            up, down = up + self._alpha * share * more, down + self._alpha * share * less
         ratio = np.where((up > 0) | (down > 0), up / np.maximum(down, np.finfo(float).tiny), 1.0)
         use = self._memory.use(target)
         kept = use <= UNUSED * use.max()
