@@ -1,7 +1,8 @@
 """What the other solvers are worth: ``python benchmarks/solvers.py accelerated`` and ``online``.
 
-Ten minutes and half an hour on two cores, 6 GB; they write ``accelerated.json`` and ``online.json``. Fits are compared by the *refitted objective*: the
-basis is kept and the usages of all rows are fitted to it anew, to the end. The logged objective means nothing here.
+Ten minutes and half an hour on two cores, 6 GB; they write ``benchmarks/results/accelerated.json`` and ``online.json``.
+Fits are compared by the *refitted objective*: the basis is kept and the usages of all rows are fitted to it anew, to
+the end. The logged objective means nothing here.
 
 - *accelerated*: data visits and seconds to the refitted objective that the published rule has after 300 sweeps (within
   1e-3 of the divergence of the target from nothing, for Kullback-Leibler from its mean profile), 10 seeds each.
@@ -202,7 +203,8 @@ def online(n_seeds, n_cells, folder):
         for alpha, weighting in ((10.0, "sum"), (2.0, "mean"))
     ]
     parameters = {"seeds": len(seeds), "kang_seeds": n_seeds, "cells": n_cells, "sweeps": PUBLISHED_SWEEPS}
-    write(new_run("online", f"{COMMAND} online", parameters, found, judge_passes(found)), folder / "online.json")
+    run = new_run("online", f"{COMMAND} online", parameters, found, judge_passes(found))
+    write(run, folder / "online.json")
 
 
 def main():

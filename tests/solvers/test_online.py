@@ -6,7 +6,7 @@ from small_counts import X, Y, make
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.solvers.memories import MEMORIES, Sums
-from bcnmf_dask.solvers.online import PASSES, TRANSFORM, USAGE_STEPS, Online, default_batch
+from bcnmf_dask.solvers.online import CONTRAST_STEPS, PASSES, PLAIN_STEPS, TRANSFORM, Online, default_batch
 from bcnmf_dask.updates.initialise import normalise
 from bcnmf_dask.updates.losses import LOSSES
 from bcnmf_dask.updates.statistics import ROLES, Statistics
@@ -43,7 +43,7 @@ def test_batches_where_none_are_asked_for(n_rows, rows):
 def test_each_pass_draws_in_an_order_of_its_own_and_then_all_rows_are_swept():
     solver, draws = make_solver(), []
     while solver.draw is not None:
-        assert solver.steps == USAGE_STEPS["frobenius"]
+        assert solver.steps == CONTRAST_STEPS["frobenius"]
         draws.append(solver.draw)
         solver.next_basis(basis_of(0), {role: statistics("frobenius", len(draws)) for role in ROLES})
     assert [(draw.number, draw.of) for draw in draws] == [(number, 10) for number in range(10)] * 2
@@ -52,6 +52,11 @@ def test_each_pass_draws_in_an_order_of_its_own_and_then_all_rows_are_swept():
     kept = basis_of(1)
     assert solver.next_basis(kept, {}) is kept
     assert solver.done
+
+
+@pytest.mark.parametrize("loss", MEMORIES)
+def test_without_a_contrast_usages_are_fitted_closely(loss):
+    assert make_solver(loss, alpha=0.0).steps == PLAIN_STEPS
 
 
 @pytest.mark.parametrize("loss", MEMORIES)
