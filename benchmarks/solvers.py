@@ -16,9 +16,11 @@ from pathlib import Path
 from statistics import mean, median
 
 import numpy as np
+import pandas as pd
 import problems
 
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
+from bcnmf_dask.benchmarking.tables import markdown
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
@@ -205,6 +207,34 @@ def online(n_seeds, n_cells, folder):
     parameters = {"seeds": len(seeds), "kang_seeds": n_seeds, "cells": n_cells, "sweeps": PUBLISHED_SWEEPS}
     run = new_run("online", f"{COMMAND} online", parameters, found, judge_passes(found))
     write(run, folder / "online.json")
+
+
+def table(run):
+    """What the README shows of a run, in Markdown."""
+    rows = [{"": one.case} | SHOWN[run.benchmark](one.figures) for one in run.measurements]
+    return markdown(pd.DataFrame(rows).fillna(""))
+
+
+def _shown_of_a_race(figures):
+    return {
+        "data visits (budget 0.33)": f"{figures['visits_ratio']:.2f}",
+        "seconds (budget 0.5)": f"{figures['seconds_ratio']:.2f}",
+        "seeds that got there": f"{figures['seeds_there']:g}",
+        "structure found": f"{figures['structure']:.2f} (published {figures['published_structure']:.2f})",
+    }
+
+
+def _shown_of_passes(figures):
+    if "excess" in figures:
+        return {
+            "refitted objective above 300 sweeps, worst seed (budget 1%)": f"{figures['worst_excess']:+.2%}",
+            "seconds against 300 sweeps": f"{figures['seconds_ratio']:.2f}",
+        }
+    found, published = figures["structure"], figures["published_structure"]
+    return {"structure found (budget 0.05 apart)": f"{found:.2f} (published {published:.2f})"}
+
+
+SHOWN = {"accelerated": _shown_of_a_race, "online": _shown_of_passes}
 
 
 def main():
