@@ -46,9 +46,8 @@ class Draw:
         ends = np.minimum(starts + length, stop)
         starts = np.maximum(starts, start)
         apart = starts[1:] != ends[:-1]  # what touches is one run, of which rows need no copy
-        return np.stack(
-            [starts[np.append(True, apart)[: len(starts)]], ends[np.append(apart, True)[: len(ends)]]], axis=1
-        )
+        first, last = np.append(True, apart)[: len(starts)], np.append(apart, True)[: len(ends)]
+        return np.stack([starts[first], ends[last]], axis=1)
 
     def count(self, role: Role) -> int:
         """Rows of a role that are drawn."""
