@@ -57,6 +57,24 @@ def test_a_fit_that_was_stopped_resumes_to_the_same_bits(solver, engine, stop, c
     assert len(resumed.history_) == len(whole.history_)
 
 
+def test_usages_that_no_sweep_has_changed_are_not_saved(tmp_path):
+    saved = tmp_path / "saved"
+    with pytest.raises(RuntimeError, match="enough"):
+        fit(
+            "online",
+            callbacks=[lambda record: _fail() if record.iteration == 5 else None],
+            checkpoint=saved,
+            checkpoint_every=2,
+        )
+    assert not list(saved.rglob("*usages*"))
+    fit("online", checkpoint=tmp_path / "whole", checkpoint_every=1)
+    assert list((tmp_path / "whole").rglob("*usages*"))
+
+
+def _fail():
+    raise RuntimeError("enough")
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_rows_that_are_streamed_give_the_same_bits(solver, tmp_path, monkeypatch):
     kept = fit(solver, kind="anndata-zarr-csr", folder=tmp_path, out=tmp_path / "kept.zarr")
