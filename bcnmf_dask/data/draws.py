@@ -46,8 +46,8 @@ class Draw:
         ends = np.minimum(starts + length, stop)
         starts = np.maximum(starts, start)
         apart = starts[1:] != ends[:-1]  # what touches is one run, of which rows need no copy
-        first, last = np.append(True, apart)[: len(starts)], np.append(apart, True)[: len(ends)]
-        return np.stack([starts[first], ends[last]], axis=1)
+        opens, closes = np.append(True, apart)[: len(starts)], np.append(apart, True)[: len(ends)]
+        return np.stack([starts[opens], ends[closes]], axis=1)
 
     def count(self, role: Role) -> int:
         """Rows of a role that are drawn."""

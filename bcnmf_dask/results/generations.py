@@ -169,9 +169,7 @@ def _write_fit(place: Place, name: str, fit: SavedFit) -> dict[str, Any]:
         "basis": place.write_array(f"{name}/{fit.key}.basis.npy", fit.basis),
         "scales": place.write_array(f"{name}/{fit.key}.scales.npy", fit.scales),
         "history": fit.history,
-        "usages": None
-        if fit.usages is None
-        else _describe_usages(usages_location(f"{place.location}/{name}", fit.key)),
+        "usages": None if fit.usages is None else _describe_usages(fit.usages),
         "checksums": fit.checksums,
         "stamp": fit.stamp,
         "solver": {

@@ -58,21 +58,15 @@ def test_a_fit_that_was_stopped_resumes_to_the_same_bits(solver, engine, stop, c
 
 
 def test_usages_that_no_sweep_has_changed_are_not_saved(tmp_path):
-    saved = tmp_path / "saved"
+    def fails(record):
+        if record.iteration == 5:
+            raise RuntimeError("enough")
+
     with pytest.raises(RuntimeError, match="enough"):
-        fit(
-            "online",
-            callbacks=[lambda record: _fail() if record.iteration == 5 else None],
-            checkpoint=saved,
-            checkpoint_every=2,
-        )
-    assert not list(saved.rglob("*usages*"))
+        fit("online", callbacks=[fails], checkpoint=tmp_path / "saved", checkpoint_every=2)
+    assert not list((tmp_path / "saved").rglob("*usages*"))
     fit("online", checkpoint=tmp_path / "whole", checkpoint_every=1)
     assert list((tmp_path / "whole").rglob("*usages*"))
-
-
-def _fail():
-    raise RuntimeError("enough")
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
