@@ -10,20 +10,19 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import peer_sweeps
 import scipy.sparse as sp
+from peer_runners import sweep_seconds
+from peer_sweeps import OURS, PEERS
 
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
 from bcnmf_dask.engine.threads import usable_cores
 
 N_TARGET, N_BACKGROUND, N_FEATURES, DENSITY, COMPONENTS = 20_000, 10_000, 3000, 0.05, 20
 SWEEPS = 12
-OURS = "bcnmf_dask"
 LOSSES = ("kullback-leibler", "frobenius")
 BUDGETS = [  # layout and loss of ours, alpha, the peer, its layout, how many times faster
     ("csr", "kullback-leibler", 1, "published, PyTorch", "dense", 100),
@@ -55,29 +54,34 @@ def high_water():
     return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM"))
 
 
+def reset_high_water():
+    """Forget it, and return what there is now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return high_water()
+
+
 def measure_here(name, layout, loss, alpha):
     """Seconds per sweep, and memory above that of a process that holds the data."""
     target, background = draw(layout)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = high_water()
-    seconds = peer_sweeps.PEERS[name].sweep(target, background if alpha else None, loss, alpha, COMPONENTS, SWEEPS)
-    return {"sweep_seconds": seconds, "peak_mb": high_water() - before}
+    before = reset_high_water()
+    runner = PEERS[name].make(target, background if alpha else None, loss, alpha, COMPONENTS)
+    return {"sweep_seconds": sweep_seconds(runner, SWEEPS), "peak_mb": high_water() - before}
 
 
-def measure(case):
-    """The same in a process of its own."""
-    command = [sys.executable, __file__, "--one", json.dumps(case)]
+def in_its_own_process(script, case):
+    """What ``script --one case`` prints in its last line, of JSON."""
+    command = [sys.executable, script, "--one", json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{case} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def cases():
+def cases(measured):
     """What is measured: (peer, layout, loss, alpha)."""
-    for name, peer in peer_sweeps.PEERS.items():
-        if all(find_spec(module) for module in peer.needs):
-            yield from product([name], peer.layouts, [loss for loss in LOSSES if loss in peer.losses], peer.alphas)
+    for name, peer in PEERS.items():
+        if peer.measured in ("both", measured):
+            yield from ((name, *case) for case in peer.cases(LOSSES))
 
 
 def words(case):
@@ -116,8 +120,8 @@ def main():
         print(json.dumps(measure_here(*json.loads(given.one))))
         return
     figures = {}
-    for case in cases():
-        figures[case] = measure(case)
+    for case in cases("sweeps"):
+        figures[case] = in_its_own_process(__file__, case)
         print(words(case), figures[case], file=sys.stderr)
     cores = usable_cores()
     measurements = [Measurement(words(case), 1, cores, REAL, figure) for case, figure in figures.items()]

@@ -81,11 +81,13 @@ def _agreement(labels: Any) -> Callable[[Any, Any], float]:
     return structure
 
 
-def atlas(n_cells: int, seed: int, loss: str, n_genes: int = 500) -> tuple[sp.csr_array, sp.csr_array]:
+def atlas(
+    n_cells: int, seed: int, loss: str, n_genes: int = 500, depth: float = 40.0
+) -> tuple[sp.csr_array, sp.csr_array]:
     """Many simulated cells, two thirds of them target: counts, or for Frobenius their log-normalised values.
 
     A cell draws its molecules from a few of eight shared programs; a target cell draws 15 % of them, on average, from
-    four programs of its own. About 7 % of the values are stored.
+    four programs of its own. With the usual numbers of genes and molecules about 7 % of the values are stored.
     """
     draw = np.random.default_rng([seed, 77])
     programs = draw.gamma(0.5, 0.02, (12, n_genes))
@@ -96,14 +98,19 @@ def atlas(n_cells: int, seed: int, loss: str, n_genes: int = 500) -> tuple[sp.cs
         programs[number, genes] += draw.gamma(2.0, 1.0, len(genes))
     programs /= programs.sum(axis=1, keepdims=True)
     n_target = round(n_cells * 2 / 3)
-    sides = [_drawn(draw, programs, n_target, 0.15), _drawn(draw, programs, n_cells - n_target, 0.0)]
+    sides = [
+        _drawn(draw, programs, size, strength, depth)
+        for size, strength in ((n_target, 0.15), (n_cells - n_target, 0.0))
+    ]
     if loss == "kullback-leibler":
         return sides[0], sides[1]
     scale = np.median(sides[0].sum(axis=1))
     return _log_normalised(sides[0], scale), _log_normalised(sides[1], scale)
 
 
-def _drawn(draw: np.random.Generator, programs: Any, n_cells: int, strength: float, step: int = 20_000) -> sp.csr_array:
+def _drawn(
+    draw: np.random.Generator, programs: Any, n_cells: int, strength: float, depth: float, step: int = 20_000
+) -> sp.csr_array:
     parts = []
     for start in range(0, n_cells, step):
         size = min(step, n_cells - start)
@@ -113,8 +120,8 @@ def _drawn(draw: np.random.Generator, programs: Any, n_cells: int, strength: flo
             share = draw.beta(2, 2 / strength - 2, size)[:, None]
             mixture[:, :8] *= 1 - share
             mixture[:, 8:] = share * draw.dirichlet(np.full(4, 0.3), size)
-        depth = 40.0 * draw.lognormal(0, 0.4, (size, 1))
-        parts.append(sp.csr_array(draw.poisson(mixture @ programs * depth).astype(np.float32)))
+        molecules = depth * draw.lognormal(0, 0.4, (size, 1))
+        parts.append(sp.csr_array(draw.poisson(mixture @ programs * molecules).astype(np.float32)))
     return sp.csr_array(sp.vstack(parts))
 
 

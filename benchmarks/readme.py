@@ -1,0 +1,28 @@
+"""Put the tables of results into the README: ``python benchmarks/readme.py``, after a benchmark was run anew."""
+
+import re
+from pathlib import Path
+
+import peers
+import race
+
+from bcnmf_dask.benchmarking.runs import read
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = REPOSITORY / "README.md"
+TABLES = {"peers": peers.tables, "race": race.tables}
+
+
+def filled(text):
+    """The text with the tables of the results that are there, each between ``<!-- name -->`` and ``<!-- /name -->``."""
+    for name, tables in TABLES.items():
+        table = "\n".join(tables(read(REPOSITORY / "benchmarks" / "results" / f"{name}.json")))
+        marked = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
+        text, count = re.subn(marked, lambda found, table=table: found[1] + table + found[2], text, flags=re.S)
+        if count != 1:
+            raise SystemExit(f"README.md has {count} places for {name!r}. Expected one.")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text()))
