@@ -25,6 +25,7 @@ def figure(curves, tolerance=0.01, reference="bcnmf_dask"):
     drawing = Figure(figsize=(11, 8.5), layout="constrained")
     panels = drawing.subplots(2, 2)
     for axes, ((alpha, loss), event) in zip(panels.flat, curves.groupby(["alpha", "loss"]), strict=True):
+        event = event[event["sweeps"] > 0]
         lowest = event["objective"].min()
         for (peer, layout), curve in event.groupby(["peer", "layout"]):
             above = ((curve["objective"] - lowest) / abs(lowest)).clip(lower=LOWEST)

@@ -17,8 +17,8 @@ def filled(text):
     """The text with the tables of the results that are there, each between ``<!-- name -->`` and ``<!-- /name -->``."""
     for name, tables in TABLES.items():
         table = "\n".join(tables(read(REPOSITORY / "benchmarks" / "results" / f"{name}.json")))
-        marked = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        text, count = re.subn(marked, lambda found, table=table: found[1] + table + found[2], text, flags=re.S)
+        marked = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(marked, lambda found, table=table: found[1] + table + "\n" + found[2], text, flags=re.S)
         if count != 1:
             raise SystemExit(f"README.md has {count} places for {name!r}. Expected one.")
     return text
