@@ -134,8 +134,9 @@ def tables(run):
         run.parameters,
         f"{run.parameters['track']['sweeps']} sweeps or {run.parameters['track']['seconds']:g} s",
     )
+    measured = "A quick run, for its form and not its figures, by" if " --" in run.command else "Measured by"
     yield (
-        f"Measured by `{run.command}` on {run.machine['cpu']}, {run.machine['cores']} cores ({run.date[:10]}): "
+        f"{measured} `{run.command}` on {run.machine['cpu']}, {run.machine['cores']} cores ({run.date[:10]}): "
         f"{size['rows'][0]:,} target and {size['rows'][1]:,} background cells, {size['features']} genes, "
         f"{size['stored']:.1%} stored, {size['components']} components, at most {most}."
     )

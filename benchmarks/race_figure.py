@@ -11,12 +11,12 @@ COLOURS = {
     "published, lean NumPy": "#E69F00",
     "dask.array": "#56B4E9",
     "scikit-learn mu": "#000000",
-    "scikit-learn cd": "#888888",
+    "scikit-learn cd": "#999933",
     "scikit-learn MiniBatchNMF": "#8C564B",
     "nmf-torch mu": "#6A3D9A",
 }
 LINES = {"csr": "-", "dense": "--"}
-LOWEST = 1e-4
+LOWEST = 1e-3
 """Shares below this are drawn there: a logarithmic axis has no zero."""
 
 
