@@ -69,8 +69,8 @@ def run_here(case, track, bases_at):
         target, background = (side[:rows] for side in sides)
         return peer_sweeps.PEERS[name].make(target, background if alpha else None, loss, alpha, COMPONENTS)
 
-    make(WARM_UP_ROWS).advance(2)
     before = reset_high_water()
+    make(WARM_UP_ROWS).advance(2)
     runner = make(None)
     seen, bases = [(0, 0.0)], [np.array(runner.basis(), dtype=np.float32)]
     for mark in looks(track.sweeps):
