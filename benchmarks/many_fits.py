@@ -17,6 +17,7 @@ import numpy as np
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
 from bcnmf_dask.benchmarking.streaming import NOTHING_STAYS
 from bcnmf_dask.benchmarking.synthetic import csr_chunk, dense_chunk
+from bcnmf_dask.benchmarking.tables import markdown, verdict_table
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine.base import FitSpec
@@ -106,6 +107,11 @@ def measure(case, loss, folder):
         "all_fits_seconds": median(many for _, many in pairs),
         "ratio": median(many / one for one, many in pairs),
     }
+
+
+def tables(run):
+    """What the README shows of a run, in Markdown."""
+    yield markdown(verdict_table(run.verdicts))
 
 
 def main():

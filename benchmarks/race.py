@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import known_answers
 import numpy as np
 import pandas as pd
 import peer_sweeps
-import problems
 from peers import cases, high_water, in_its_own_process, reset_high_water, words
 from race_figure import figure
 from refitting import Evaluator
@@ -46,7 +46,7 @@ class Track:
 @cache
 def draw(cells, loss):
     """Target and background in CSR, without genes that no target cell has: some peers divide by zero there."""
-    sides = problems.atlas(cells, 0, loss, N_FEATURES, DEPTH)
+    sides = known_answers.atlas(cells, 0, loss, N_FEATURES, DEPTH)
     found = np.flatnonzero(sides[0].sum(axis=0))
     return [rows[:, found] for rows in sides]
 

@@ -3,14 +3,22 @@
 import re
 from pathlib import Path
 
+import many_fits
 import peers
 import race
+import solvers
 
 from bcnmf_dask.benchmarking.runs import read
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
-TABLES = {"peers": peers.tables, "race": race.tables}
+TABLES = {
+    "peers": peers.tables,
+    "race": race.tables,
+    "accelerated": solvers.tables,
+    "online": solvers.tables,
+    "many_fits": many_fits.tables,
+}
 
 
 def filled(text):

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
+import known_answers
 import numpy as np
 import pandas as pd
-import problems
 
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
 from bcnmf_dask.benchmarking.tables import markdown
@@ -39,10 +39,10 @@ MARKS = (20, 25, 30, 40, 50, 60, 75, 90, 100, 125, 150)
 REFIT = Steps(200, 1.25)
 TOLERANCE = 1e-3
 CASES = [
-    ("Kang", problems.kang, "frobenius", 10, (0.0, 2.0, 10.0)),
-    ("Kang", problems.kang, "kullback-leibler", 10, (0.0, 2.0, 10.0)),
-    ("digits", problems.digits, "frobenius", 2, (0.0, 2.0)),
-    ("count simulation", problems.simulation, "frobenius", 2, (0.0, 2.0)),
+    ("Kang", known_answers.kang, "frobenius", 10, (0.0, 2.0, 10.0)),
+    ("Kang", known_answers.kang, "kullback-leibler", 10, (0.0, 2.0, 10.0)),
+    ("digits", known_answers.digits, "frobenius", 2, (0.0, 2.0)),
+    ("count simulation", known_answers.simulation, "frobenius", 2, (0.0, 2.0)),
 ]
 
 
@@ -140,7 +140,7 @@ def passes(loss, alpha, cells):
     """The online solver against the published one on many simulated cells, (target, background) by seed."""
     excess, visits, seconds = [], [], []
     for seed, sides in cells.items():
-        case = problems.Problem(*sides, lambda *_: 0.0), loss, alpha, 10, seed
+        case = known_answers.Problem(*sides, lambda *_: 0.0), loss, alpha, 10, seed
         goal = fit(*case, "published", PUBLISHED_SWEEPS, (), "mean")[PUBLISHED_SWEEPS]
         (there,) = fit(*case, "online", 3, (), "mean").values()
         excess.append((there.objective - goal.objective) / abs(goal.objective))
@@ -157,7 +157,7 @@ def interferon(loss, alpha, weighting, seeds):
     """The structure that the online solver finds in real cells, and the published one."""
     found, published = [], []
     for seed in seeds:
-        case = problems.kang(seed, loss), loss, alpha, 10, seed
+        case = known_answers.kang(seed, loss), loss, alpha, 10, seed
         published.append(fit(*case, "published", 100, (), weighting)[100].structure)
         found += [one.structure for one in fit(*case, "online", 3, (), weighting).values()]
     figures = {"structure": float(mean(found)), "published_structure": float(mean(published))}
@@ -197,7 +197,7 @@ def online(n_seeds, n_cells, folder):
     """Simulated and real cells, into ``online.json``."""
     seeds, found = range(min(n_seeds, 3)), []
     for loss in sorted(LOSSES):
-        cells = {seed: problems.atlas(n_cells, seed, loss) for seed in seeds}
+        cells = {seed: known_answers.atlas(n_cells, seed, loss) for seed in seeds}
         found += [passes(loss, alpha, cells) for alpha in (0.0, 2.0)]
     found += [
         interferon(loss, alpha, weighting, range(n_seeds))
@@ -209,10 +209,10 @@ def online(n_seeds, n_cells, folder):
     write(run, folder / "online.json")
 
 
-def table(run):
+def tables(run):
     """What the README shows of a run, in Markdown."""
     rows = [{"": one.case} | SHOWN[run.benchmark](one.figures) for one in run.measurements]
-    return markdown(pd.DataFrame(rows).fillna(""))
+    yield markdown(pd.DataFrame(rows).fillna(""))
 
 
 def _shown_of_a_race(figures):
