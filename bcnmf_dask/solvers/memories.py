@@ -30,15 +30,12 @@ class Sums(NamedTuple):
 
     def mixed(self, other: "Sums", share: float) -> "Sums":
         """``1 - share`` of these and ``share`` of the other."""
-        faded = self.faded(share)
-        return Sums(
-            faded.cross + share * other.cross, faded.moment + share * other.moment, faded.n_rows + share * other.n_rows
-        )
-
-    def faded(self, share: float) -> "Sums":
-        """``1 - share`` of these."""
         kept = 1 - share
-        return Sums(kept * self.cross, kept * self.moment, kept * self.n_rows)
+        return Sums(
+            kept * self.cross + share * other.cross,
+            kept * self.moment + share * other.moment,
+            kept * self.n_rows + share * other.n_rows,
+        )
 
 
 class Memory(Protocol):

@@ -118,15 +118,11 @@ class Online(Solver):
         return new
 
     def _remember(self, basis: NDArray[np.float64], record: Record, draw: Draw) -> None:
-        """Take the sums of a batch among those before; a role without a row in it fades."""
+        """Take the sums of a batch among those before; of a role without a row in it, those before stay."""
         share = max(1 / self._batches, NEW_SHARE)
-        for role in self._n_rows:
-            old = self._sums.get(role)
-            if role in record:
-                new = self._memory.sums(role, basis, record[role], draw.count(role))
-                self._sums[role] = new if old is None else old.mixed(new, share)
-            elif old is not None:
-                self._sums[role] = old.faded(share)
+        for role, statistics in record.items():
+            new, old = self._memory.sums(role, basis, statistics, draw.count(role)), self._sums.get(role)
+            self._sums[role] = new if old is None else old.mixed(new, share)
 
     def _ratio(self, basis: NDArray[np.float64], target: Sums) -> NDArray[np.float64]:
         """What the basis is multiplied by."""
