@@ -35,6 +35,9 @@ UNUSED = 1e-9
 SMALLEST = 1e-30
 """An entry of the basis that batches without its feature made zero could not come back."""
 
+NOTHING = Sums(np.zeros((1, 1)), np.zeros((1, 1)), 0.0)
+"""The sums of a background that there is none of, to be broadcast."""
+
 
 def default_batch(n_rows: int) -> int:
     """Rows of a batch where none are asked for."""
@@ -126,7 +129,7 @@ class Online(Solver):
 
     def _ratio(self, basis: NDArray[np.float64], target: Sums) -> NDArray[np.float64]:
         """What the basis is multiplied by."""
-        background, weight = target, 0.0
+        background, weight = NOTHING, 0.0
         if "background" in self._sums:
             background = self._sums["background"]
             # Batches hold the roles in changing shares: alpha is the factor of the sum over all rows.

@@ -139,3 +139,9 @@ def test_the_plan_command_takes_a_solver(run, h5ad_pair, plain):
     refused = run("plan", *h5ad_pair, "--solver", "hals")
     assert refused.exit_code == 2
     assert "'--solver': got 'hals'. Expected one of" in plain(refused.stderr)
+
+
+@pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
+def test_a_fit_without_a_background(loss, run, h5ad_pair):
+    done = run("fit", h5ad_pair[0], "--alpha", 0, "--loss", loss, "--out", "fit.zarr", *ONLINE, "--batch-size", 10)
+    assert done.exit_code == 0, done.output
