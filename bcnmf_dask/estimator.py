@@ -47,7 +47,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     batch_size : int or None
         Cells of a batch, for the online solver alone. None: a hundredth of them, but 100 to 8192.
     damping : float or None
-        Exponent of the multiplicative steps, in (0, 1]. None: 1.0 for Frobenius, 0.5 for Kullback-Leibler.
+        Exponent of the published steps, in (0, 1]. None: 1.0 for Frobenius, 0.5 for Kullback-Leibler.
     init : "random" or mapping
         Start: drawn, or any of ``"components"`` (n_components, n_features), ``"target_usages"`` and
         ``"background_usages"`` (n rows, n_components).

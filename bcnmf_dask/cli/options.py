@@ -158,7 +158,7 @@ BatchSize = Annotated[
 Damping = Annotated[
     float | None,
     typer.Option(
-        help="Exponent of the multiplicative steps, in (0, 1]; smaller is slower and steadier.",
+        help="Exponent of the published steps, in (0, 1]; smaller is slower and steadier.",
         callback=checked,
         show_default=LOSS_DAMPINGS,
         rich_help_panel=MODEL,

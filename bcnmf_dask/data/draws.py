@@ -36,7 +36,7 @@ class Draw:
     longest: int
 
     def runs(self, role: Role, start: int, stop: int) -> NDArray[np.int64]:
-        """What is drawn of the rows ``start:stop`` of a role: (first row, row behind the last), rising."""
+        """What is drawn of the rows ``start:stop`` of a role: (first row, row behind the last), rising, with gaps."""
         n_rows = self.n_rows[role]
         length = max(1, min(self.longest, n_rows // (RUNS * self.of)))
         order = _shuffled(self.seed, ROLES.index(role), -(-n_rows // length))
@@ -44,7 +44,10 @@ class Draw:
         starts = np.sort(order[first:last]) * length
         starts = starts[(starts + length > start) & (starts < stop)]
         ends = np.minimum(starts + length, stop)
-        return np.stack([np.maximum(starts, start), ends], axis=1)
+        starts = np.maximum(starts, start)
+        apart = starts[1:] != ends[:-1]  # what touches is one run, of which rows need no copy
+        opens, closes = np.append(True, apart)[: len(starts)], np.append(apart, True)[: len(ends)]
+        return np.stack([starts[opens], ends[closes]], axis=1)
 
     def count(self, role: Role) -> int:
         """Rows of a role that are drawn."""

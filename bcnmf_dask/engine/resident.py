@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,18 @@ from bcnmf_dask.engine.shard_state import (
     replay_block,
     sample_block,
     scaled,
+    sweep_fits,
 )
 from bcnmf_dask.engine.taking import from_chunks, from_path
 from bcnmf_dask.engine.threads import one_blas_thread
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.engine.visiting import visit
 from bcnmf_dask.updates.statistics import Role
+from bcnmf_dask.updates.together import make_groups
 
-T = TypeVar("T", Order, Sample)
 Piece = tuple[int, NDArray[Any]]
+Leaf = Callable[[HeldShard, Block], Iterable[Record]]
+"""Gives the record of every fit, in their order."""
 Seen = Mapping[int, int]
 """Checksums of the rows of shards, by index."""
 
@@ -183,29 +186,34 @@ class Residency:
         A repeated request is harmless, see `Step`.
         """
         with self.visiting:
-            steps = {(held.shard.index, order.key): Step(held, order) for held in self._held() for order in orders}
+            steps = {held.shard.index: [Step(held, order) for order in orders] for held in self._held()}
+            losses = [step.old.spec.loss for step in next(iter(steps.values()), ())]
+            groups = list(make_groups(losses, [order.prepared for order in orders]))
 
-            def leaf(held: HeldShard, block: Block, order: Order) -> Record:
-                return steps[held.shard.index, order.key].take(block)
+            def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
+                return sweep_fits(block, steps[held.shard.index], groups, self._dtype)
 
-            return self._visit(self._held(), orders, leaf)
+            return self._visit(self._held(), len(orders), leaf)
 
     def sample(self, samples: Sequence[Sample]) -> Visit:
         """Sum the statistics of drawn rows, at usages fitted anew, over the subtrees that are complete here."""
+
+        def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
+            return (sample_block(held, block, sample) for sample in samples)
+
         with self.visiting:
-            held, draws = self._held(), [sample.draw for sample in samples]
-            drawn = {one.shard.index: one.drawn(draws) for one in held}
-            others = [one.shard.first_block + i for one in held for i in one.all_but(drawn[one.shard.index])]
-            return self._visit([one.only(drawn[one.shard.index]) for one in held], samples, sample_block, others)
+            drawn = [(held, held.drawn([sample.draw for sample in samples])) for held in self._held()]
+            others = [held.shard.first_block + number for held, chosen in drawn for number in held.all_but(chosen)]
+            return self._visit([held.only(chosen) for held, chosen in drawn], len(samples), leaf, others)
 
     def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
 
-        def leaf(resident: HeldShard, block: Block, order: Order) -> Record:
-            return evaluate_block(block, resident.state(order, order.stamp), order)
+        def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
+            return (evaluate_block(block, held.state(order, order.stamp), order) for order in orders)
 
         with self.visiting:
-            return self._visit(self._held(), orders, leaf)
+            return self._visit(self._held(), len(orders), leaf)
 
     def pieces(self, order: Order, role: Role) -> Iterator[Piece]:
         """The scaled usages of a role: (first row, usages) per shard."""
@@ -235,23 +243,17 @@ class Residency:
             with one_blas_thread():
                 visit(self._pool, self._n_threads, [held], replay)
 
-    def _visit(
-        self,
-        shards: Sequence[HeldShard],
-        orders: Sequence[T],
-        leaf: Callable[[HeldShard, Block, T], Record],
-        left_out: Sequence[int] = (),
-    ) -> Visit:
+    def _visit(self, shards: Sequence[HeldShard], n_fits: int, leaf: Leaf, left_out: Sequence[int] = ()) -> Visit:
         """Visit each block of some shards once for all fits; threads take blocks. Blocks left out add nothing."""
-        trees = [Tree(self._n_blocks) for _ in orders]
+        trees = [Tree(self._n_blocks) for _ in range(n_fits)]
         for tree in trees:
             for number in left_out:
                 tree.add(number, {})
 
         def add(held: HeldShard, block: Block) -> None:
             with np.errstate(all="ignore"):  # the loop over sweeps refuses non-finite sums in words
-                for order, tree in zip(orders, trees, strict=True):
-                    tree.add(block.number, leaf(held, block, order))
+                for tree, record in zip(trees, leaf(held, block), strict=True):
+                    tree.add(block.number, record)
 
         with one_blas_thread():
             waited = visit(self._pool, self._n_threads, shards, add)

@@ -20,8 +20,9 @@ from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.errors import ClusterError
 from bcnmf_dask.updates.initialise import even_usages
-from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.losses import LOSSES, SweepTogether
 from bcnmf_dask.updates.statistics import Evaluation, Role
+from bcnmf_dask.updates.together import Group, SharedRows
 
 Usages = Mapping[Role, NDArray[Any]]
 
@@ -132,31 +133,59 @@ class Step:
     """
 
     def __init__(self, held: HeldShard, order: Order) -> None:
+        self.order = order
+        self.old = held.state(order, order.stamp, order.stamp + 1)
         self._held = held
-        self._order = order
-        self._old = held.state(order, order.stamp, order.stamp + 1)
         self._new: FitState | None = None
         self._left = held.shard.n_blocks
         self._lock = threading.Lock()
 
-    def take(self, block: Block) -> Record:
-        """Step the usages of a block, and take its statistics."""
+    def ahead(self) -> FitState:
+        """The state after this sweep, usages yet to be filled in: made late, as those of all shards would be many."""
         with self._lock:
-            new = self._new = self._new or self._ahead()
-        record = sweep_block(block, self._old, new, self._order)
+            if self._new is None:
+                self._new = self.old if self.old.stamp > self.order.stamp else self._stepped()
+            return self._new
+
+    def done(self) -> None:
+        """The usages of one more block are filled in."""
         with self._lock:
             self._left -= 1
-            if not self._left:
-                self._held.fits[self._order.key] = self._old = new
-        return record
+            if not self._left and self._new is not None:
+                self._held.fits[self.order.key] = self.old = self._new
 
-    def _ahead(self) -> FitState:
-        """The state after this sweep, usages yet to be filled in: made late, as those of all shards would be many."""
-        old = self._old
-        if old.stamp > self._order.stamp:
-            return old
-        usages = {role: np.empty_like(part) for role, part in old.usages.items()}
-        return FitState(old.spec, self._order.stamp + 1, usages)
+    def _stepped(self) -> FitState:
+        usages = {role: np.empty_like(part) for role, part in self.old.usages.items()}
+        return FitState(self.old.spec, self.order.stamp + 1, usages)
+
+
+def sweep_fits(block: Block, steps: Sequence[Step], groups: Sequence[Group], dtype: np.dtype[Any]) -> Iterator[Record]:
+    """Step the usages of a block for every fit, and take their statistics, one group after the other."""
+    shared = {role: SharedRows(rows, dtype) for role, rows in block.parts.items()}
+    for group in groups:
+        members = [steps[number] for number in group.numbers]
+        fresh = all(step.ahead() is not step.old for step in members)
+        sweep = LOSSES[members[0].old.spec.loss].sweep_together if len(members) > 1 and fresh else None
+        if sweep is None:
+            records = [sweep_block(block, step.old, step.ahead(), step.order) for step in members]
+        else:
+            records = _sweep_group(block, shared, members, group, sweep)
+        for step in members:
+            step.done()
+        yield from records
+
+
+def _sweep_group(
+    block: Block, shared: Mapping[Role, SharedRows], members: Sequence[Step], group: Group, sweep: SweepTogether
+) -> list[Record]:
+    records: list[dict[Role, Any]] = [{} for _ in members]
+    wanted = [step.order.steps for step in members]
+    for role, rows in shared.items():
+        place = block.places[role]
+        old = [scaled(step.old.usages[role][place], step.order) for step in members]
+        for step, record, swept in zip(members, records, sweep(rows, group, old, wanted), strict=True):
+            step.ahead().usages[role][place], record[role] = swept
+    return [*records]
 
 
 def sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) -> Record:

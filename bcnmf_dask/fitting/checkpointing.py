@@ -75,6 +75,7 @@ class Checkpoints:
     ) -> None:
         self._wanted = wanted
         self._engine = engine
+        self._settings = settings
         self._store = CheckpointStore(wanted.location)
         self._identity = _identity(engine, inputs, settings, dtype)
         self.resumed_from = 0
@@ -161,20 +162,27 @@ class Checkpoints:
             return
         self.written += 1
         for fit, one in zip(fits, saved, strict=True):
-            self._engine.rely_on(fit.key, Saved(one.usages, one.stamp, one.checksums))
+            if one.usages is not None:
+                self._engine.rely_on(fit.key, Saved(one.usages, one.stamp, one.checksums))
 
     def _save_fit(self, generation: str, fit: FitProgress) -> SavedFit:
-        location = self._store.usages_location(generation, fit.key)
-        checksums = self._engine.write_usages(fit.order().unscaled(), location)
+        location: str | None = None
+        checksums: Mapping[str, int] = {}
+        if fit.stamp:  # else they are still those of the start, as during the passes of the online solver
+            location = self._store.usages_location(generation, fit.key)
+            checksums = self._engine.write_usages(fit.order().unscaled(), location)
         history = [asdict(swept) for swept in fit.history]
         state = dict(fit.solver.state())
         return SavedFit(fit.key, fit.basis, fit.scales, history, location, dict(checksums), fit.stamp, state)
 
     def _start_from(self, generation: Generation, fits: Sequence[FitProgress]) -> None:
         saved = {one.key: one for one in generation.fits}
-        for fit in fits:
+        for fit, settings in zip(fits, self._settings, strict=True):
             one = saved[fit.key]
-            self._engine.start(fit.spec, {}, Saved(one.usages, one.stamp, one.checksums))
+            if one.usages is None:
+                self._engine.start(fit.spec, settings.start_usages())
+            else:
+                self._engine.start(fit.spec, {}, Saved(one.usages, one.stamp, one.checksums))
         for fit in fits:
             one = saved[fit.key]
             fit.go_on(one.basis, one.scales, one.stamp, [_record(row) for row in one.history], one.solver)

@@ -93,12 +93,12 @@ class FitProgress:
     def advance(self, record: Record, times: Times) -> None:
         """Take the sums of a visit: update the basis, write the history."""
         started, draw = time.perf_counter(), self.solver.draw
-        visited = 1.0 if draw is None else 1.0 / draw.of
+        of = 1 if draw is None else draw.of
         basis = self.basis.astype(np.float64)
         # What overflows is refused in words below; small products wait for threads of BLAS that others keep busy.
         with np.errstate(all="ignore"), one_blas_thread():
             divergence = LOSSES[self.spec.loss].divergence
-            divergences = {role: divergence(sums, basis) / visited for role, sums in record.items()}
+            divergences = {role: divergence(sums, basis) * of for role, sums in record.items()}
             new, scales = normalise(self.solver.next_basis(basis, record))
             change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
         self._refuse_non_finite(change, *divergences.values())
@@ -107,7 +107,7 @@ class FitProgress:
             self.scales, self.stamp = scales, self.stamp + 1
         swept = SweepRecord(
             iteration=len(self.history) + 1,
-            data_visits=round(self.data_visits + visited, 9),  # thirds of a visit add up to whole ones
+            data_visits=self._visits_after(of),
             target_divergence=divergences.get("target", np.nan),
             background_divergence=divergences.get("background", np.nan),
             objective=objective(divergences, self.alpha),
@@ -121,8 +121,14 @@ class FitProgress:
         """Of all rows, so far."""
         return self.history[-1].data_visits if self.history else 0.0
 
-    def look_back(self, record: Record, times: Times, share: float) -> None:
-        """Take the sums of the rows that the solver wanted to look at, a share of all, before the next visit."""
+    def _visits_after(self, of: int) -> float:
+        """One more visit, of one in ``of`` rows: thirds add up to whole ones."""
+        visits = self.data_visits + 1 / of
+        parts = round(visits * of)
+        return parts / of if abs(visits * of - parts) < 1e-6 else visits
+
+    def look_back(self, record: Record, times: Times, of: int) -> None:
+        """Take the sums of the one in ``of`` rows that the solver wanted to look at before the next visit."""
         started = time.perf_counter()
         basis = self.basis.astype(np.float64)
         with np.errstate(all="ignore"), one_blas_thread():
@@ -131,7 +137,7 @@ class FitProgress:
             self.basis, self.scales = chosen.astype(self.basis.dtype), np.ones_like(self.scales)
         last, split = self.history[-1], _split(times, time.perf_counter() - started)
         spent = {name: getattr(last, name) + seconds for name, seconds in split.items()}
-        self.history[-1] = replace(last, data_visits=last.data_visits + share, **spent)
+        self.history[-1] = replace(last, data_visits=self._visits_after(of), **spent)
 
     def go_on(
         self, basis: NDArray[Any], scales: NDArray[Any], stamp: int, history: Sequence[SweepRecord], state: State
@@ -221,7 +227,7 @@ def _look(engine: Engine, looks: Sequence[tuple[FitProgress, tuple[Draw, Steps]]
     if looks:
         records, times = engine.sample([fit.sample(*look) for fit, look in looks])
         for (fit, (draw, _)), record in zip(looks, records, strict=True):
-            fit.look_back(record, times, 1.0 / draw.of)
+            fit.look_back(record, times, draw.of)
 
 
 def _split(times: Times, driver: float) -> dict[str, float]:

@@ -15,6 +15,8 @@ from bcnmf_dask.kernels.lanes import add_multiple, dot, load, store, zeros_like
 from bcnmf_dask.kernels.numbers import like, sum_of_logarithms
 
 _compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_inline = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+"""For what is called per row: with so many arguments, a call would cost as much as some ten values."""
 
 
 @_compile
@@ -101,6 +103,14 @@ def sweep_frobenius(rows: Any, usages: Any, basis: Any, gram: Any, step: Any, ne
 
 
 @_compile
+def step_frobenius_at(numerators: Any, usages: Any, gram: Any, step: Any, new: Any, width: Any) -> None:
+    """As `step_frobenius` with ``numerators``, the products of rows and basis (n_rows, n_components or more)."""
+    scratch = np.empty((3, gram.shape[1]), gram.dtype)
+    for row in range(usages.shape[0]):
+        _steps_at(numerators, row, usages, row, gram, step, new, scratch, width)
+
+
+@_inline
 def _step_quotients(
     rows: Any, row: int, usages: Any, basis: Any, sums: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
@@ -116,7 +126,7 @@ def _step_quotients(
     _multiply(usages, row, scratch[1], sums, eps, exponent, new)
 
 
-@_compile
+@_inline
 def _sum_quotients(
     rows: Any, row: int, usages: Any, basis: Any, eps: Any, cross: Any, quotients: Any, scratch: Any, width: Any
 ) -> float:
@@ -131,13 +141,13 @@ def _sum_quotients(
     return sum_of_logarithms(values[first:last], quotients)
 
 
-@_compile
+@_inline
 def _step_products(
     rows: Any, row: int, usages: Any, basis: Any, gram: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
     indptr, indices, values = rows
-    eps, exponent, times = step
-    numerator = other = zeros_like(load(scratch, 0, width))
+    eps = step[0]
+    numerator = other = zeros_like(load(basis, 0, width))
     first, pairs = np.uintp(indptr[row]), np.uintp((indptr[row + 1] - indptr[row]) // 2)
     middle = first + pairs
     for place in range(first, middle):  # two sums, as one would wait for itself
@@ -146,24 +156,32 @@ def _step_products(
         other = add_multiple(other, like(values[far], eps), load(basis, indices[far], width))
     for place in range(middle + pairs, np.uintp(indptr[row + 1])):
         numerator = add_multiple(numerator, like(values[place], eps), load(basis, indices[place], width))
-    numerator = add_multiple(numerator, like(1.0, eps), other)
-    store(scratch, 1, numerator)
-    _step_at(usages, row, gram, eps, exponent, new, scratch, width)
-    for _ in range(1, times):
-        _step_at(new, row, gram, eps, exponent, new, scratch, width)
+    store(scratch, 1, add_multiple(numerator, like(1.0, eps), other))
+    _steps_at(scratch, 1, usages, row, gram, step, new, scratch, width)
 
 
-@_compile
-def _step_at(usages: Any, row: int, gram: Any, eps: Any, exponent: float, new: Any, scratch: Any, width: Any) -> None:
-    """One step of a row whose numerator, which no step changes, lies in ``scratch``."""
-    denominator = zeros_like(load(scratch, 1, width))
+@_inline
+def _steps_at(
+    numerators: Any, at: int, usages: Any, row: int, gram: Any, step: Any, new: Any, scratch: Any, width: Any
+) -> None:
+    """All steps of a row, none of which changes the numerator."""
+    _step_at(numerators, at, usages, row, gram, step, new, scratch, width)
+    for _ in range(1, step[2]):
+        _step_at(numerators, at, new, row, gram, step, new, scratch, width)
+
+
+@_inline
+def _step_at(
+    numerators: Any, at: int, usages: Any, row: int, gram: Any, step: Any, new: Any, scratch: Any, width: Any
+) -> None:
+    denominator = zeros_like(load(gram, 0, width))
     for component in range(usages.shape[1]):
         denominator = add_multiple(denominator, usages[row, component], load(gram, component, width))
     store(scratch, 2, denominator)
-    _multiply(usages, row, scratch[1], scratch[2], eps, exponent, new)
+    _multiply(usages, row, numerators[at], scratch[2], step[0], step[1], new)
 
 
-@_compile
+@_inline
 def _sum_products(rows: Any, row: int, usages: Any, cross: Any, scratch: Any, width: Any) -> None:
     indptr, indices, values = rows
     now = _usages_of(usages, row, scratch, width)
@@ -173,7 +191,7 @@ def _sum_products(rows: Any, row: int, usages: Any, cross: Any, scratch: Any, wi
         store(cross, feature, add_multiple(load(cross, feature, width), factor, now))
 
 
-@_compile
+@_inline
 def _multiply(usages: Any, row: int, numerator: Any, denominator: Any, eps: Any, exponent: float, new: Any) -> None:
     """The published step of one row, see `bcnmf_dask.updates.multiplicative.multiply`."""
     for component in range(usages.shape[1]):
@@ -187,7 +205,7 @@ def _multiply(usages: Any, row: int, numerator: Any, denominator: Any, eps: Any,
         new[row, component] = usages[row, component] * ratio
 
 
-@_compile
+@_inline
 def _usages_of(usages: Any, row: int, scratch: Any, width: Any) -> Any:
     """One row as lanes; the first row of ``scratch``, whose padding is zero, holds them too."""
     for component in range(usages.shape[1]):

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 BYTES = 32
 """Rows are padded to multiples of this: what most processors add at once. 64 was slower where both are possible."""
 
+LINE = 64
+"""Bytes of a line of most caches."""
+
 Typed = tuple[Any, Callable[..., Any]]
 """A signature, and a function that writes instructions."""
 
@@ -28,11 +31,18 @@ intrinsic: Callable[[Callable[..., Typed]], Callable[..., Any]] = extending.intr
 """Makes a function for compiled code of one that says what its instructions are for some types."""
 
 
-def padded(factor: NDArray[Any]) -> NDArray[Any]:
-    """A copy (n, n_components or some more) whose rows end with zeros, so that they can be loaded as lanes."""
-    step = BYTES // factor.itemsize
-    rows = np.zeros((len(factor), -(-factor.shape[1] // step) * step), factor.dtype)
-    rows[:, : factor.shape[1]] = factor
+def padded(*factors: NDArray[Any]) -> NDArray[Any]:
+    """A copy of factors (n, n_components), side by side, whose rows end with zeros: they can be loaded as lanes.
+
+    It begins where a line of a cache does, or rows that fill such lines would need one more.
+    """
+    first, step = factors[0], BYTES // factors[0].itemsize
+    n_columns = sum(factor.shape[1] for factor in factors)
+    shape = (len(first), -(-n_columns // step) * step)
+    spacious = np.zeros(shape[0] * shape[1] + LINE // first.itemsize, first.dtype)
+    start = -spacious.ctypes.data % LINE // first.itemsize
+    rows = spacious[start : start + shape[0] * shape[1]].reshape(shape)
+    np.concatenate(factors, axis=1, out=rows[:, :n_columns])
     return rows
 
 

@@ -33,8 +33,9 @@ class SavedFit:
         Norms that the basis was last divided by.
     history : list of dict
         One row of numbers per sweep; NaN is allowed, and every float comes back to the bit.
-    usages : str
-        Path or URL of the Zarr group of the usages, as `CheckpointStore.usages_location` gave it.
+    usages : str or None
+        Path or URL of the Zarr group of the usages, as `CheckpointStore.usages_location` gave it; None if no sweep has
+        changed them yet.
     checksums : dict of str to int
         Of the pieces of the usages, as the caller names and computes them.
     stamp : int
@@ -47,7 +48,7 @@ class SavedFit:
     basis: NDArray[Any]
     scales: NDArray[np.float64]
     history: list[dict[str, float]]
-    usages: str
+    usages: str | None
     checksums: dict[str, int]
     stamp: int
     solver: dict[str, NDArray[Any]]
@@ -148,8 +149,9 @@ def read_fits(place: Place, name: str, content: dict[str, Any]) -> Iterator[Save
         key = entry["key"]
         basis = place.read_array(f"{name}/{key}.basis.npy", entry["basis"])
         scales = place.read_array(f"{name}/{key}.scales.npy", entry["scales"])
-        usages = usages_location(f"{place.location}/{name}", key)
-        _check_usages(usages, entry)
+        usages = None if entry["usages"] is None else usages_location(f"{place.location}/{name}", key)
+        if usages is not None:
+            _check_usages(usages, entry)
         solver = {
             part: place.read_array(_solver_name(name, key, part), proof) for part, proof in entry["solver"].items()
         }
@@ -167,7 +169,7 @@ def _write_fit(place: Place, name: str, fit: SavedFit) -> dict[str, Any]:
         "basis": place.write_array(f"{name}/{fit.key}.basis.npy", fit.basis),
         "scales": place.write_array(f"{name}/{fit.key}.scales.npy", fit.scales),
         "history": fit.history,
-        "usages": _describe_usages(usages_location(f"{place.location}/{name}", fit.key)),
+        "usages": None if fit.usages is None else _describe_usages(fit.usages),
         "checksums": fit.checksums,
         "stamp": fit.stamp,
         "solver": {

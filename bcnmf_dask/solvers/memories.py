@@ -47,8 +47,11 @@ class Memory(Protocol):
     def sums(self, role: Role, basis: Array, statistics: Statistics, n_rows: int) -> Sums:
         """What to remember of a batch whose statistics were taken at a basis."""
 
-    def terms(self, basis: Array, target: Sums, background: Sums, weight: float) -> tuple[Array, Array]:
-        """Numerator and denominator of a multiplicative step of the basis; ``weight`` is that of the background."""
+    def terms(self, basis: Array, target: Sums) -> tuple[Array, Array]:
+        """What the target adds to numerator and denominator of a multiplicative step of the basis."""
+
+    def contrast(self, basis: Array, background: Sums) -> tuple[Array, Array]:
+        """What the background adds, before it is weighted."""
 
     def use(self, target: Sums) -> Array:
         """How much each component is used (n_components,)."""
@@ -64,9 +67,11 @@ class _Frobenius:
         moment = statistics.moment if role == "target" else basis @ statistics.moment
         return Sums(statistics.cross, moment, n_rows)
 
-    def terms(self, basis: Array, target: Sums, background: Sums, weight: float) -> tuple[Array, Array]:
-        up = target.cross + weight * background.moment
-        return up, basis @ target.moment + weight * background.cross
+    def terms(self, basis: Array, target: Sums) -> tuple[Array, Array]:
+        return target.cross, basis @ target.moment
+
+    def contrast(self, basis: Array, background: Sums) -> tuple[Array, Array]:  # noqa: ARG002
+        return background.moment, background.cross
 
     def use(self, target: Sums) -> Array:
         return np.diag(target.moment)
@@ -82,9 +87,11 @@ class _KullbackLeibler:
     def sums(self, role: Role, basis: Array, statistics: Statistics, n_rows: int) -> Sums:  # noqa: ARG002
         return Sums(basis * statistics.cross, statistics.moment, n_rows)
 
-    def terms(self, basis: Array, target: Sums, background: Sums, weight: float) -> tuple[Array, Array]:
-        up = target.cross + weight * basis * background.moment
-        return up, basis * target.moment + weight * background.cross
+    def terms(self, basis: Array, target: Sums) -> tuple[Array, Array]:
+        return target.cross, basis * target.moment
+
+    def contrast(self, basis: Array, background: Sums) -> tuple[Array, Array]:
+        return basis * background.moment, background.cross
 
     def use(self, target: Sums) -> Array:
         return target.moment

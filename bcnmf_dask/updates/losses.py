@@ -1,6 +1,6 @@
-"""The losses by name, each a record of the same five pure functions."""
+"""The losses by name, each a record of the same pure functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,11 @@ from bcnmf_dask.updates import frobenius, kullback_leibler
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.statistics import Statistics
+from bcnmf_dask.updates.together import Group, SharedRows
+
+Swept = tuple[NDArray[Any], Statistics]
+"""New usages, and what is summed of them."""
+SweepTogether = Callable[[SharedRows, Group, Sequence[NDArray[Any]], Sequence[Steps]], Sequence[Swept]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Loss:
         The published guard against division by zero. It is absolute, so values must be far above it.
     update_usages, contribute, sweep, update_basis, divergence : callable
         See `bcnmf_dask.updates.frobenius` and `bcnmf_dask.updates.kullback_leibler`.
+    sweep_together : callable or None
+        See `bcnmf_dask.updates.frobenius`; None where fits have so little in common that they are swept one by one.
     """
 
     name: str
@@ -33,9 +40,10 @@ class Loss:
     eps: float
     update_usages: Callable[[Rows, NDArray[Any], Basis, Steps], NDArray[Any]]
     contribute: Callable[[Rows, NDArray[Any], Basis], Statistics]
-    sweep: Callable[[Rows, NDArray[Any], Basis, Steps], tuple[NDArray[Any], Statistics]]
+    sweep: Callable[[Rows, NDArray[Any], Basis, Steps], Swept]
     update_basis: Callable[[NDArray[Any], Statistics, Statistics | None, float, float], NDArray[Any]]
     divergence: Callable[[Statistics, NDArray[Any]], float]
+    sweep_together: SweepTogether | None = None
 
 
 LOSSES: dict[str, Loss] = {
@@ -48,6 +56,7 @@ LOSSES: dict[str, Loss] = {
         frobenius.sweep,
         frobenius.update_basis,
         frobenius.divergence,
+        frobenius.sweep_together,
     ),
     "kullback-leibler": Loss(
         "kullback-leibler",

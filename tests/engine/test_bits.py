@@ -55,6 +55,20 @@ def test_a_fit_has_the_same_bits_alone_and_in_any_list(start_client):
             assert bits(alone) == bits(result)
 
 
+SWEPT = [Settings(k, 0.5, "sum", loss, None, 6, 0.0, k) for loss in LOSSES for k in (7, 3, 7, 12, 5)]
+
+
+@pytest.mark.parametrize("form", INPUTS)
+@pytest.mark.parametrize("n_workers", [None, 2])
+def test_a_sweep_of_many_fits_has_the_bits_of_each_alone_in_any_order(form, n_workers, start_client, monkeypatch):
+    monkeypatch.setattr(local, "usable_cores", lambda: 2)
+    inputs, client = read_inputs(*INPUTS[form]()), False if n_workers is None else start_client(n_workers)
+    alone = [bits(factorize(inputs, [one], dtype="float32", client=False)[0]) for one in SWEPT]
+    for order in (range(len(SWEPT)), range(len(SWEPT) - 1, -1, -1), [5, 0, 6, 1, 7, 2, 8, 3, 9, 4]):
+        together = factorize(inputs, [SWEPT[number] for number in order], dtype="float32", client=client)
+        assert [bits(one) for one in together] == [alone[number] for number in order]
+
+
 def test_other_chunks_agree_to_rounding(start_client, tmp_path):
     one = settings("numpy", "kullback-leibler", 1.0, 0.5)
     kinds = ("numpy", "dask-50", "dask-uneven", "zarr")
