@@ -38,8 +38,10 @@ def pick_rows(rows: Rows, ranges: Any) -> Rows:
 
 
 def row_sums(rows: Rows, dtype: Any) -> NDArray[Any]:
-    """Of each row, (n,)."""
-    return np.asarray(rows @ np.ones(rows.shape[1], dtype), dtype=dtype)
+    """Of each row, (n,): of values in this dtype, so that it is the same in which type they are held."""
+    if is_sparse(rows):
+        rows = csr_of(rows.data.astype(dtype, copy=False), rows.indices, rows.indptr, rows.shape[1])
+    return np.asarray(rows.astype(dtype, copy=False) @ np.ones(rows.shape[1], dtype), dtype=dtype)
 
 
 def csr_of(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_features: int) -> Rows:
@@ -53,6 +55,11 @@ def csr_of(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_fe
 def parts_of(rows: Rows) -> tuple[NDArray[Any], ...]:
     """The arrays in memory that make up ``rows``."""
     return (rows.indptr, rows.indices, rows.data) if is_sparse(rows) else (rows,)
+
+
+def is_in_order(rows: Rows) -> bool:
+    """Whether all parts are aligned and in the order of C, as what is compiled wants them."""
+    return all(part.flags.c_contiguous and part.flags.aligned for part in parts_of(rows))
 
 
 def stored_values(rows: Rows) -> NDArray[Any]:

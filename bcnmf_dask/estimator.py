@@ -45,7 +45,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         it goes on as published. ``"online"``: a step of the components after each batch of cells, three passes, then
         the usages in one more: for data that can be read only a few times.
     batch_size : int or None
-        Cells of a batch of the online solver. None: a hundredth of them, but 100 to 8192.
+        Cells of a batch, for the online solver alone. None: a hundredth of them, but 100 to 8192.
     damping : float or None
         Exponent of the published steps, in (0, 1]. None: 1.0 for Frobenius, 0.5 for Kullback-Leibler.
     init : "random" or mapping
@@ -71,7 +71,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     history_ : DataFrame
         iteration, target_divergence, background_divergence, objective, basis_change, seconds.
     n_iter_ : int
-        Sweeps done.
+        Sweeps done; of the online solver batches, and one sweep.
     converged_ : bool
     status_ : Status
         A word, and a sentence that says what to try.

@@ -64,7 +64,7 @@ def plan_fit(
         If rows that must stay in memory do not fit, with how much is missing.
     """
     shards = plan_shards(inputs)
-    footprint = Footprint(inputs, shards, dtype, [n_components], held_here(inputs, dtype) if here else ())
+    footprint = Footprint(inputs, shards, dtype, [n_components], held_here(inputs, shards, dtype) if here else ())
     rows = sum(footprint.rows(shard) for shard in shards.shards)
     machine = reference_machine()
     if not rooms:

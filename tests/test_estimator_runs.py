@@ -130,6 +130,7 @@ def test_without_random_state_two_fits_differ_and_tell_their_seed():
         ({"init": 3}, r"init: got 3"),
         ({"init": None}, r"^init: got None\. Expected 'random' or a mapping"),
         ({"solver": "hals"}, r"solver: got 'hals'"),
+        ({"batch_size": 100}, r"batch_size: got 100, but solver='published'"),
         ({"dtype": "int"}, r"dtype: got 'int'"),
         ({"loss": "poisson"}, r"loss: got 'poisson'"),
         ({"n_components": 13}, r"n_components: got 13, with 12 features and 60 target rows"),

@@ -12,10 +12,11 @@ from bcnmf_dask.fitting.stopping import SweepRecord
 logger = logging.getLogger("bcnmf_dask.cli")
 
 
-def log_times(record: SweepRecord) -> None:
-    """A callback: write to the log where the time of a sweep went."""
+def log_times(record: SweepRecord, step: str = "sweep") -> None:
+    """A callback: write to the log where the time of a sweep, or other step, went."""
     logger.info(
-        "sweep %d: %.3g s = compute %.3g (of it waiting for rows %.3g) + merge %.3g + scheduler %.3g + driver %.3g",
+        "%s %d: %.3g s = compute %.3g (of it waiting for rows %.3g) + merge %.3g + scheduler %.3g + driver %.3g",
+        step,
         record.iteration,
         record.seconds,
         record.compute_seconds,
@@ -26,7 +27,7 @@ def log_times(record: SweepRecord) -> None:
     )
 
 
-def show_run(console: Console, run: Mapping[str, Any]) -> None:
+def show_run(console: Console, run: Mapping[str, Any], step: str = "sweep") -> None:
     """Say what is all zero in the data, from where the fit was resumed, and what was repaired, if so.
 
     The rest is written to the log.
@@ -37,13 +38,15 @@ def show_run(console: Console, run: Mapping[str, Any]) -> None:
         Of stderr.
     run : mapping
         Of the result, see `FitResult`.
+    step : str
+        What a record of the fit is of.
     """
     for name, value in run.items():
         logger.info("%s: %s", name.replace("_", " "), _listed(value) if isinstance(value, Mapping) else value)
     for noun, count in _all_zero(run):
         say(console, "all zero  ", f"{_counted(count, noun)}, kept as {'it is' if count == 1 else 'they are'}")
     if run["resumed_from"]:
-        say(console, "resumed   ", f"after sweep {run['resumed_from']}")
+        say(console, "resumed   ", f"after {step} {run['resumed_from']}")
     lost, replayed = run.get("workers_lost", 0), run.get("replayed", 0)
     if lost or replayed:
         say(

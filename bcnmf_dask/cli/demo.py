@@ -13,6 +13,7 @@ from bcnmf_dask.cli.talking import in_words, print_table, say, to_pipes
 from bcnmf_dask.demo import ALPHAS, MAX_ITER, DemoImages, Fits, demo_fits, demo_images, pictures, score_table
 from bcnmf_dask.engine.clients import local_cluster
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.fitting.course import sweeps
 
 N_WORKERS = 2
 
@@ -79,7 +80,9 @@ def _make_folder(out: Path) -> None:
 def _fit_on_cluster(console: Console, images: DemoImages, seeds: int, out: Path, quiet: bool) -> Fits:
     count = len(ALPHAS) * seeds
     with (
-        progress(console, MAX_ITER, quiet, lambda _: f"{count} fits share every visit of the images") as callbacks,
+        progress(
+            console, sweeps(MAX_ITER), quiet, lambda _: f"{count} fits share every visit of the images"
+        ) as callbacks,
         local_cluster(N_WORKERS) as cluster,
     ):
         return demo_fits(images, seeds, out=out / "fit.zarr", client=cluster.scheduler_address, callbacks=callbacks)

@@ -1,6 +1,9 @@
 """``bcnmf-dask fit``: one fit, from files to a saved result."""
 
+from functools import partial
+
 import dask
+import typer
 from rich.console import Console
 
 from bcnmf_dask.cli import options
@@ -14,8 +17,11 @@ from bcnmf_dask.cli.running import client_of, where
 from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.engine.rooms import rooms_of
+from bcnmf_dask.errors import InputError
 from bcnmf_dask.estimator import BCNMF
+from bcnmf_dask.fitting.course import Course, course_of
 from bcnmf_dask.fitting.loop import Callback
+from bcnmf_dask.fitting.parameters import check_batches
 from bcnmf_dask.planning import plan_fit
 
 HELP = """\
@@ -88,6 +94,7 @@ def fit(
     checkpoints = recovery(checkpoint, checkpoint_every, resume)
     given = Given(first, second, key, target, background, layer, mask_var, features)
     given.check(needs_background=alpha > 0)
+    _check_together(solver, batch_size)
     model = BCNMF(
         n_components,
         alpha,
@@ -101,38 +108,48 @@ def fit(
         dtype=dtype,
         random_state=random_state,
     )
+    course = course_of(solver, max_iter)
     limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
     with in_words(verbose) as console, resumable(checkpoint, resume), limit:
         data = data_of(given)
-        corrections = [] if quiet else _show_plan(console, data, model, client)
-        with progress(console, max_iter, quiet, describe) as callbacks:
+        corrections = [] if quiet else _show_plan(console, data, model, client, course)
+        shown = partial(describe, step=course.step)
+        with progress(console, course, quiet, shown) as callbacks:
             model.fit(
                 data.target,
                 background=data.background,
                 client=client,
                 out=out,
-                callbacks=[*callbacks, log_times, *corrections],
+                callbacks=[*callbacks, partial(log_times, step=course.step), *corrections],
                 **data.choices,
                 **checkpoints,
             )
-        show_run(console, model.run_)
-        _show_result(console, model, out)
+        show_run(console, model.run_, course.step)
+        _show_result(console, model, course, out)
 
 
-def _show_plan(console: Console, data: Data, model: BCNMF, client: str | bool) -> list[Callback]:
+def _check_together(solver: str, batch_size: int | None) -> None:
+    """Refuse options that contradict each other, before anything is read."""
+    try:
+        check_batches(solver, batch_size)
+    except InputError as error:
+        raise typer.BadParameter(in_options(str(error).partition(": ")[2]), param_hint="--batch-size") from None
+
+
+def _show_plan(console: Console, data: Data, model: BCNMF, client: str | bool, course: Course) -> list[Callback]:
     """Say what the fit would take; the callback corrects it."""
     inputs = read_inputs(data.target, data.background, **data.choices)
     plan = plan_fit(inputs, model.dtype, model.n_components, model.loss, rooms_of(client), here=client is False)
-    for label, text in plan_lines(inputs, plan, model.dtype, where(client), model.max_iter):
+    for label, text in plan_lines(inputs, plan, model.dtype, where(client), course):
         say(console, f"{label:<10}", text)
-    return [correction(console, plan, model.max_iter)]
+    return [correction(console, plan, course)]
 
 
-def _show_result(console: Console, model: BCNMF, out: str) -> None:
+def _show_result(console: Console, model: BCNMF, course: Course, out: str) -> None:
     word, sentence, converged = model.status_
     as_asked = converged or model.tol == 0
     label, style = ("done:", "bold green") if as_asked and word != "collapsed" else ("warning:", "bold yellow")
-    say(console, label, f"{word} after {model.n_iter_} sweeps. {in_options(sentence)}", style)
+    say(console, label, f"{word} after {_count(model, course)}. {in_options(sentence)}", style)
     formats = {
         "target_share": _percent,
         "background_share": _percent,
@@ -141,6 +158,11 @@ def _show_result(console: Console, model: BCNMF, out: str) -> None:
     print_table(to_pipes(), model.summary(), formats)
     say(console, "result    ", out)
     say(console, "open it   ", f"from bcnmf_dask import BCNMF; model = BCNMF.load({out!r})")
+
+
+def _count(model: BCNMF, course: Course) -> str:
+    visited = model.history_["data_visits"].iloc[-1]
+    return f"{model.n_iter_} sweeps" if course.unit == "sweep" else f"{visited:.4g} {course.unit}s"
 
 
 def _percent(share: float) -> str:

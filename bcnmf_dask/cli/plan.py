@@ -21,6 +21,7 @@ from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine.memory import Room, room_within
 from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.fitting.course import Course, course_of
 from bcnmf_dask.fitting.loop import Callback
 from bcnmf_dask.fitting.stopping import SweepRecord
 from bcnmf_dask.planning import FitPlan, plan_fit
@@ -80,6 +81,7 @@ def plan(
     n_components: options.NComponents = DEFAULTS["n_components"],
     loss: options.Loss = DEFAULTS["loss"],
     dtype: options.Dtype = DEFAULTS["dtype"],
+    solver: options.Solver = DEFAULTS["solver"],
     max_iter: options.MaxIter = DEFAULTS["max_iter"],
     scheduler: options.Scheduler = None,
     scheduler_file: options.SchedulerFile = None,
@@ -101,7 +103,7 @@ def plan(
         inputs = read_inputs(data.target, data.background, **data.choices)
         rooms, place = (rooms_of(client), where(client)) if imagined is None else imagined
         planned = plan_fit(inputs, dtype, n_components, loss, rooms, here=client is False and imagined is None)
-        for label, text in plan_lines(inputs, planned, dtype, place, max_iter):
+        for label, text in plan_lines(inputs, planned, dtype, place, course_of(solver, max_iter)):
             say(console, f"{label:<10}", text)
         if planned.missing_bytes:
             raise InputError("memory: this fit does not fit; the plan above says what is missing.")
@@ -133,7 +135,7 @@ def _room(memory: str, threads: int) -> Room:
     raise typer.BadParameter(f"got {memory!r}. Give a size, like '64 GB'.", param_hint="--memory")
 
 
-def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, max_iter: int) -> Lines:
+def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, course: Course) -> Lines:
     """Labels and texts: rows of each role, features, stored values, memory, shards, where it runs, and time.
 
     Parameters
@@ -144,27 +146,27 @@ def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, max_iter: 
         Of the fit.
     place : str
         Where it runs, in words.
-    max_iter : int
-        Sweeps at most.
+    course : Course
+        Of the fit.
     """
     for role, count in inputs.n_rows.items():
         yield role, f"{count:,} rows from {_origin(inputs, role)}"
     yield "features", f"{inputs.n_features:,}{_chosen(inputs)}"
     yield "values", _values(inputs, plan.shards)
-    yield "rows", f"{_bound(inputs)} {size(plan.row_bytes)} as {dtype}, {_staying(plan)}"
+    yield "rows", f"{_bound(inputs)} {size(plan.row_bytes)} as {dtype}, {_staying(plan, course)}"
     yield "shards", f"{len(plan.shards.shards):,}, computed in {plan.shards.n_blocks:,} blocks of rows"
     yield "runs", place
     if plan.worker_bytes:
         yield "memory", _memory(plan)
-    yield "time", _time(plan, max_iter)
+    yield "time", _time(plan, course)
 
 
-def _staying(plan: FitPlan) -> str:
+def _staying(plan: FitPlan, course: Course) -> str:
     if not plan.worker_bytes:
         return "and whether they stay in memory is known once there are workers"
     if not plan.streamed_bytes:
         return "all stay in memory"
-    return f"of which {size(plan.streamed_bytes)} do not fit in memory and are read in each sweep"
+    return f"of which {size(plan.streamed_bytes)} do not fit in memory and are read in each {course.unit}"
 
 
 def _memory(plan: FitPlan) -> str:
@@ -177,30 +179,34 @@ def _memory(plan: FitPlan) -> str:
     )
 
 
-def _time(plan: FitPlan, max_iter: int) -> str:
+def _time(plan: FitPlan, course: Course) -> str:
     if not plan.worker_bytes:
         return "known after the first sweeps: the cluster has no worker yet"
     if plan.prediction is None:
         return "known after the first sweeps: this package was not measured for such a fit"
     seconds = plan.prediction.seconds_per_sweep
+    whole = f"{lasting(seconds * course.most)} for {course.most} {course.unit}s"
+    if course.unit != "sweep":
+        whole += " if each lasts as long (more where batches are small)"
     return (
-        f"about {seconds:.2g} s per sweep, {lasting(seconds * max_iter)} for {max_iter} sweeps: a prediction from "
-        f"measurements on {plan.machine.name} (may be off by {plan.prediction.relative_error:.0%} and more), corrected "
-        "after the first sweeps"
+        f"about {seconds:.2g} s per sweep, {whole}: a prediction from measurements on {plan.machine.name} (may be off "
+        f"by {plan.prediction.relative_error:.0%} and more), corrected soon after the fit has begun"
     )
 
 
-def correction(console: Console, plan: FitPlan, max_iter: int) -> Callback:
-    """A callback that says, after the first sweeps, how long the fit will really take."""
-    seconds: list[float] = []
+def correction(console: Console, plan: FitPlan, course: Course) -> Callback:
+    """A callback that says, after the first sweeps or batches, how long the fit will really take."""
+    first: list[SweepRecord] = []
 
     def correct(record: SweepRecord) -> None:
-        seconds.append(record.seconds)
-        if len(seconds) == FIRST_SWEEPS and max_iter > FIRST_SWEEPS:
-            now = median(seconds)
+        first.append(record)
+        left = course.left(record)
+        if len(first) == FIRST_SWEEPS and left > 0:
+            share = (course.done(record) - course.done(first[0])) / (FIRST_SWEEPS - 1)
+            now = median(one.seconds for one in first) / share
             before = "" if plan.prediction is None else f" (predicted {plan.prediction.seconds_per_sweep:.2g})"
-            left = lasting(now * (max_iter - record.iteration))
-            say(console, "time      ", f"{now:.2g} s per sweep as measured{before}: {left} more at most")
+            more = f"{course.bound} {lasting(now * left)} more"
+            say(console, "time      ", f"{now:.2g} s per {course.unit} as measured{before}: {more}")
 
     return correct
 

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from bcnmf_dask.fitting.course import Course
 from bcnmf_dask.fitting.loop import Callback
 from bcnmf_dask.fitting.stopping import SweepRecord
 
@@ -19,65 +20,67 @@ LINE_SECONDS = 30.0
 Describe = Callable[[SweepRecord], str]
 
 
-def describe(record: SweepRecord) -> str:
-    """The numbers of one sweep."""
+def describe(record: SweepRecord, step: str = "sweep") -> str:
+    """The numbers of one sweep, or other step."""
     parts = [f"target divergence {record.target_divergence:.5g}"]
     if not np.isnan(record.background_divergence):
         parts.append(f"background {record.background_divergence:.5g}")
-    parts += [f"basis change {record.basis_change:.1e}", f"{record.seconds:.2g} s per sweep"]
+    parts += [f"basis change {record.basis_change:.1e}", f"{record.seconds:.2g} s per {step}"]
     return ", ".join(parts)
 
 
 @contextmanager
-def progress(console: Console, max_iter: int, quiet: bool, describe: Describe) -> Iterator[list[Callback]]:
+def progress(console: Console, course: Course, quiet: bool, describe: Describe) -> Iterator[list[Callback]]:
     """The callbacks that show how a fit goes on.
 
     Parameters
     ----------
     console : Console
         Of stderr.
-    max_iter : int
-        Sweeps at most.
+    course : Course
+        Of the fit.
     quiet : bool
         Show nothing.
     describe : callable
-        What to say of a sweep.
+        What to say of a record.
     """
     if quiet:
         yield []
     elif console.is_terminal:
         with _Bar(console=console, transient=True) as bar:
-            bar.begin(max_iter, describe)
+            bar.begin(course, describe)
             yield [bar.show]
     else:
-        yield [_Lines(console, max_iter, describe).show]
+        yield [_Lines(console, course, describe).show]
 
 
 class _TimeLeft(ProgressColumn):
-    """The time that all sweeps would still take; a fit that converges ends earlier."""
+    """The time that all that is left would take."""
 
     def render(self, task: Task) -> Text:
         """See `rich.progress.ProgressColumn.render`."""
-        return Text("" if task.time_remaining is None else _left(task.time_remaining), style="dim")
+        left = "" if task.time_remaining is None else _left(task.time_remaining, task.fields["bound"])
+        return Text(left, style="dim")
 
 
 class _Bar(Progress):
     """A bar, and below it the numbers of the last sweep."""
 
-    def begin(self, max_iter: int, describe: Describe) -> None:
+    def begin(self, course: Course, describe: Describe) -> None:
         """Show that rows are being read, which is what happens before the first sweep."""
-        self._max_iter, self._describe = max_iter, describe
-        self._task = self.add_task("reading and checking the rows", total=None, numbers="")
+        self._course, self._describe = course, describe
+        self._task = self.add_task("reading and checking the rows", total=None, numbers="", bound=course.bound)
 
     def show(self, record: SweepRecord) -> None:
         """Take the record of one sweep."""
         if self.tasks[0].total is None:
-            # The time left is that of sweeps, not of reading, nor of the sweeps before a fit was resumed.
-            self.reset(self._task, total=self._max_iter, completed=record.iteration - 1)
+            # The time left is that of sweeps, not of reading; nor of those before a fit was resumed, as what is
+            # done until the first update never counts.
+            self.reset(self._task, total=self._course.most)
         self.update(
             self._task,
-            completed=record.iteration,
-            description=f"sweep {record.iteration}/{self._max_iter}",
+            completed=self._course.done(record),
+            description=self._course.where(record),
             numbers=self._describe(record),
         )
 
@@ -101,30 +104,31 @@ class _Bar(Progress):
 class _Lines:
     """A line for the first sweep, then one every half minute."""
 
-    def __init__(self, console: Console, max_iter: int, describe: Describe) -> None:
-        self._console, self._max_iter, self._describe = console, max_iter, describe
-        self._first: int | None = None
+    def __init__(self, console: Console, course: Course, describe: Describe) -> None:
+        self._console, self._course, self._describe = console, course, describe
+        self._first: float | None = None
         self._spoke = -np.inf
 
     def show(self, record: SweepRecord) -> None:
         """Take the record of one sweep."""
         now = time.monotonic()
-        if self._first is None:  # above 1 if the fit was resumed
-            self._first, self._started = record.iteration, now
+        done = self._course.done(record)
+        if self._first is None:  # much is done already if the fit was resumed
+            self._first, self._started = done, now
         if now - self._spoke < LINE_SECONDS:
             return
         self._spoke = now
-        left = self._left(record.iteration - self._first, record.iteration, now)
-        line = f"sweep {record.iteration}/{self._max_iter}: {self._describe(record)}{left}"
+        left = self._left(done - self._first, self._course.left(record), now)
+        line = f"{self._course.where(record)}: {self._describe(record)}{left}"
         self._console.print(line, soft_wrap=True, markup=False)
 
-    def _left(self, timed: int, done: int, now: float) -> str:
+    def _left(self, timed: float, left: float, now: float) -> str:
         """The time left; the first sweep here, slowed by compilation, tells nothing of the others."""
         if not timed:
             return ""
-        seconds = (now - self._started) / timed * (self._max_iter - done)
-        return f", {_left(seconds)}"
+        seconds = (now - self._started) / timed * left
+        return f", {_left(seconds, self._course.bound)}"
 
 
-def _left(seconds: float) -> str:
-    return f"at most {timedelta(seconds=round(seconds))} left"
+def _left(seconds: float, bound: str) -> str:
+    return f"{bound} {timedelta(seconds=round(seconds))} left"

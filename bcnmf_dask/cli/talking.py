@@ -33,7 +33,7 @@ OPTIONS: Mapping[str, str] = {
         name: "--" + name.replace("_", "-")
         for name in (
             *("layer", "mask_var", "features", "out", "key", "n_components", "alpha", "weighting"),
-            *("loss", "solver", "damping", "max_iter", "tol", "dtype", "checkpoint", "checkpoint_every"),
+            *("loss", "solver", "batch_size", "damping", "max_iter", "tol", "dtype", "checkpoint", "checkpoint_every"),
         )
     },
 }

@@ -9,12 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, csr_of, is_sparse, slice_rows
+from bcnmf_dask.backend import Rows, csr_of, is_in_order, is_sparse, slice_rows
 from bcnmf_dask.data.findings import Findings, inspect
 from bcnmf_dask.data.inputs import Store
 from bcnmf_dask.data.matrices import as_declared
 from bcnmf_dask.data.shards import Shard
-from bcnmf_dask.data.sources import stack
+from bcnmf_dask.data.sources import MemorySource, stack
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.kernels.inspection import has_repeated
 from bcnmf_dask.updates.statistics import Role
@@ -42,6 +42,8 @@ class ShardOrder:
         Features of the source.
     resident : bool
         Whether the rows stay in memory; else they are read in each visit, from a path.
+    as_it_is : bool
+        Whether whole numbers keep their type however large it is, see `taken_as_it_is`.
     """
 
     shard: Shard
@@ -51,6 +53,7 @@ class ShardOrder:
     name: str
     width: int
     resident: bool = True
+    as_it_is: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,19 +74,39 @@ class Block:
     places: Mapping[Role, slice]
 
 
-def order_shard(store: Store, shard: Shard, dtype: str, resident: bool = True) -> ShardOrder:
+def order_shard(store: Store, shard: Shard, dtype: str, resident: bool = True, *, as_it_is: bool = False) -> ShardOrder:
     """The order for one shard: its piece of the store's roles, how to read it, and whether it is to stay."""
-    masks = {
+    masks = _masks_of(store, shard)
+    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1], resident, as_it_is)
+
+
+def _masks_of(store: Store, shard: Shard) -> dict[Role, NDArray[np.bool_] | None]:
+    return {
         role: None if mask is None else mask[shard.start : shard.stop]
         for role, mask in store.masks.items()
         if role in shard.role_rows
     }
-    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1], resident)
 
 
-def held_dtype(stored: np.dtype[Any], wanted: np.dtype[Any]) -> np.dtype[Any]:
-    """The type that stored rows are held in: whole numbers stay as they are where they take no more memory."""
-    return stored if stored.kind in "bui" and stored.itemsize <= wanted.itemsize else wanted
+def taken_as_it_is(store: Store, shard: Shard, dtype: np.dtype[Any]) -> bool:
+    """Whether the process that holds the rows of a shard can compute with them where they are, without a copy.
+
+    Rows that store a feature more than once are an exception, which is not seen before they are looked at.
+    """
+    if not isinstance(store.source, MemorySource) or store.columns is not None:
+        return False
+    stored = store.source.dtype
+    if held_dtype(stored, dtype, as_it_is=True) != stored or not is_in_order(store.source.rows):
+        return False
+    masks = [mask for mask in _masks_of(store, shard).values() if mask is not None]
+    bounds = [bound - shard.start for bound in bounds_of(shard)]
+    return all(_lie_together(mask[start:stop]) for mask in masks for start, stop in pairwise(bounds))
+
+
+def held_dtype(stored: np.dtype[Any], wanted: np.dtype[Any], as_it_is: bool = False) -> np.dtype[Any]:
+    """The type that stored rows are held in: whole numbers keep theirs where that takes no more memory."""
+    keeps = stored.kind in "bui" and (as_it_is or stored.itemsize <= wanted.itemsize)
+    return stored.newbyteorder("=") if keeps else wanted
 
 
 def bounds_of(shard: Shard) -> list[int]:
@@ -144,7 +167,7 @@ def make_blocks(order: ShardOrder, rows_of_blocks: Iterable[Rows], first: int = 
     with about(order.name):
         for number, rows in enumerate(rows_of_blocks, first):
             with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite, and is refused in words
-                canonical = _canonical(rows, order.columns, np.dtype(order.dtype))
+                canonical = _canonical(rows, order)
             parts = dict(_parts(order, number * order.shard.block_rows, canonical))
             yield Block(order.shard.first_block + number, parts, places[number])
 
@@ -157,24 +180,25 @@ def inspect_block(order: ShardOrder, block: Block) -> Findings:
     return findings
 
 
-def _canonical(rows: Rows, columns: NDArray[np.int64] | None, dtype: np.dtype[Any]) -> Rows:
+def _canonical(rows: Rows, order: ShardOrder) -> Rows:
+    dtype, columns = np.dtype(order.dtype), order.columns
     chosen = rows if columns is None else rows[:, columns]
-    held = held_dtype(rows.dtype, dtype)  # of what came: a Dask array may declare another type
+    held = held_dtype(rows.dtype, dtype, order.as_it_is)  # of what came: a Dask array may declare another type
     if not is_sparse(chosen):
         return np.require(chosen, held, ["C", "A"])
     if columns is not None:
         chosen.sort_indices()  # sums do not depend on the order of the features in the store
-    return _canonical_csr(chosen, held)
+    return _canonical_csr(chosen, held, dtype)
 
 
-def _canonical_csr(rows: sp.csr_array, dtype: np.dtype[Any]) -> sp.csr_array:
+def _canonical_csr(rows: sp.csr_array, held: np.dtype[Any], dtype: np.dtype[Any]) -> sp.csr_array:
     """Aligned parts of one dtype, without duplicate entries (whose logarithms and squares would be wrong)."""
     if has_repeated(rows.indptr, rows.indices, rows.shape[1]):
-        dtype = np.promote_types(dtype, np.float32)  # a small type of whole numbers may not hold the sums
+        held = dtype  # a type of whole numbers may not hold the sums
         rows = rows.astype(np.float64)
         rows.sum_duplicates()
     return csr_of(
-        np.require(rows.data, dtype, ["C", "A"]),
+        np.require(rows.data, held, ["C", "A"]),
         np.require(rows.indices, None, ["C", "A"]),
         np.require(rows.indptr, None, ["C", "A"]),
         rows.shape[1],
@@ -192,10 +216,15 @@ def _parts(order: ShardOrder, start: int, rows: Rows) -> Iterator[tuple[Role, Ro
 def _pick(rows: Rows, mask: NDArray[np.bool_]) -> Rows:
     """The rows of a block that serve in a role: a view if that holds little else in memory, else a copy."""
     wanted = np.flatnonzero(mask)
-    if not len(wanted):
-        return slice_rows(rows, 0, 0)
-    first, last = int(wanted[0]), int(wanted[-1]) + 1
-    if last - first == len(wanted) and len(wanted) > MOSTLY * rows.shape[0]:
-        return slice_rows(rows, first, last)
+    if _lie_together(mask):
+        return slice_rows(rows, int(wanted[0]), int(wanted[-1]) + 1) if len(wanted) else slice_rows(rows, 0, 0)
     picked = rows[wanted]
     return sp.csr_array(picked) if is_sparse(rows) else np.ascontiguousarray(picked)
+
+
+def _lie_together(mask: NDArray[np.bool_]) -> bool:
+    """Whether the wanted rows of a block are neighbours, and nearly all of it; or none."""
+    wanted = np.flatnonzero(mask)
+    if not len(wanted):
+        return True
+    return bool(wanted[-1] - wanted[0] + 1 == len(wanted) > MOSTLY * len(mask))

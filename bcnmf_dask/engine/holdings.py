@@ -22,7 +22,7 @@ class Holdings:
     Attributes
     ----------
     replayed : int
-        Shards that were read again and whose sweeps were made again.
+        Shards that were read again once a fit had begun, and whose sweeps until then were made again.
     """
 
     def __init__(self, crew: Crew, delivery: Delivery, plan: ShardPlan, footprint: Footprint) -> None:
@@ -74,7 +74,7 @@ class Holdings:
         self._bring(missing)
         for key, recipe in recipes.items():
             self._restore(recipe, stale[key])
-        self.replayed += len(missing) if any(recipe.stamp for recipe in recipes.values()) else 0
+        self.replayed += len(missing) if recipes else 0  # before, it is loading
         self._doubted = False
 
     def _stale(self, recipe: Recipe, stamps: Stamps) -> list[int]:

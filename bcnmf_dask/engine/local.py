@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
-from bcnmf_dask.data.loading import order_shard
+from bcnmf_dask.data.loading import ShardOrder, order_shard
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.engine import writing
@@ -47,16 +47,14 @@ class LocalEngine:
         self._dtype = dtype
         self._n_threads = n_threads or usable_cores()
         self._residency = Residency(plan.n_blocks, dtype, self._n_threads)
-        footprint = Footprint(inputs, plan, dtype, components, held_here(inputs, dtype))
+        self._held = held_here(inputs, plan, dtype)
+        footprint = Footprint(inputs, plan, dtype, components, self._held)
         self._resident = resident(footprint, room_here(self._n_threads), plan.shards)
 
     def load(self) -> Findings:
         """See `Engine.load`."""
         paths = self._inputs.paths
-        orders = [
-            order_shard(self._inputs.stores[shard.store], shard, self._dtype, shard.index in self._resident)
-            for shard in self._plan.shards
-        ]
+        orders = [self._order(shard) for shard in self._plan.shards]
         self._residency.read([order for order in orders if paths[order.shard.store] is not None], paths)
         for order in orders:
             if paths[order.shard.store] is None:
@@ -64,6 +62,10 @@ class LocalEngine:
                     rows = self._inputs.stores[order.shard.store].source.read(order.shard.start, order.shard.stop)
                 self._residency.adopt(order, [rows])
         return self._residency.findings() or Findings.none(self._inputs.n_features)
+
+    def _order(self, shard: Shard) -> ShardOrder:
+        stays, as_it_is = shard.index in self._resident, shard.index in self._held
+        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, stays, as_it_is=as_it_is)
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""

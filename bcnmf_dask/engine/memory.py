@@ -14,7 +14,7 @@ import psutil
 from dask.utils import format_bytes, parse_bytes
 
 from bcnmf_dask.data.inputs import Inputs
-from bcnmf_dask.data.loading import held_dtype
+from bcnmf_dask.data.loading import held_dtype, taken_as_it_is
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine.visiting import AHEAD
@@ -94,7 +94,7 @@ class Footprint:
     components : sequence of int
         Of each fit.
     held : collection of int
-        Stores whose rows the process holds already, as they are computed.
+        Shards whose rows the process holds already, as they are computed.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Footprint:
     def rows(self, shard: Shard) -> int:
         """Of the rows of a shard in memory; for CSR with chosen features, an upper bound."""
         source = self._stores[shard.store].source
-        if shard.store in self._held:
+        if shard.index in self._held:
             return 0
         # Rows of two roles are kept twice, those of none not at all.
         n_rows = sum(last - first for first, last in shard.role_rows.values())
@@ -202,12 +202,6 @@ def _index_bytes(source: Source) -> int:
     return int(source.rows.indices.itemsize) if isinstance(source, MemorySource) else INDEX_BYTES
 
 
-def held_here(inputs: Inputs, dtype: str) -> set[int]:
-    """Stores that lie in the memory of this process as they are computed."""
-    return {
-        number
-        for number, store in enumerate(inputs.stores)
-        if isinstance(store.source, MemorySource)
-        and store.columns is None
-        and store.source.dtype == held_dtype(store.source.dtype, np.dtype(dtype))
-    }
+def held_here(inputs: Inputs, plan: ShardPlan, dtype: str) -> set[int]:
+    """Shards, by index, that lie in the memory of this process as they are computed."""
+    return {shard.index for shard in plan.shards if taken_as_it_is(inputs.stores[shard.store], shard, np.dtype(dtype))}

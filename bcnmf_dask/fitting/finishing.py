@@ -128,6 +128,7 @@ def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: 
 def _run(session: Session, fit: FitProgress) -> dict[str, Any]:
     return {
         **session.engine.describe(),
+        **fit.solver.describe(),
         "shards": len(session.plan.shards),
         "blocks": session.plan.n_blocks,
         "stored_values": session.plan.stored_values,

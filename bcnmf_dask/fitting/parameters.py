@@ -72,6 +72,21 @@ def check_parameter(name: str, value: Any) -> None:
 
 
 def check_parameters(settings: Any) -> None:
-    """Refuse values out of range among the fields of a `Settings`."""
+    """Refuse values out of range, or that contradict each other, among the fields of a `Settings`."""
     for name in RULES.keys() & vars(settings).keys():
         check_parameter(name, getattr(settings, name))
+    check_batches(settings.solver, settings.batch_size)
+
+
+def check_batches(solver: str, batch_size: int | None) -> None:
+    """Refuse a size of batches where there are none.
+
+    Raises
+    ------
+    InputError
+    """
+    if batch_size is not None and solver != "online":
+        raise InputError(
+            f"batch_size: got {batch_size!r}, but solver={solver!r} sweeps over all rows. Expected a size of batches "
+            "only for the solver that makes some: set solver='online', or leave batch_size out."
+        )

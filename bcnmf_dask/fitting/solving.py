@@ -16,6 +16,11 @@ def solver_of(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
     return _MAKERS[settings.solver](settings, inputs, plan)
 
 
+def passes_of(max_iter: int) -> int:
+    """Passes that the online solver makes over all rows."""
+    return min(PASSES, max_iter)
+
+
 def _published(settings: Settings, inputs: Inputs, _: ShardPlan) -> Solver:
     return Published(settings.loss, settings.effective_alpha(inputs), settings.effective_damping())
 
@@ -28,8 +33,7 @@ def _accelerated(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
 def _online(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
     alpha, n_rows = settings.effective_alpha(inputs), inputs.n_rows
     size = settings.batch_size or default_batch(sum(n_rows.values()))
-    passes = min(PASSES, settings.max_iter)
-    return Online(settings.loss, alpha, n_rows, size, passes, settings.seed, plan.chunk_rows)
+    return Online(settings.loss, alpha, n_rows, size, passes_of(settings.max_iter), settings.seed, plan.chunk_rows)
 
 
 _MAKERS: Mapping[str, Callable[[Settings, Inputs, ShardPlan], Solver]] = {

@@ -65,18 +65,21 @@ def log(number: Any) -> Any:
 
 @compile_sums
 def sum_of_logarithms(values: NDArray[Any], quotients: NDArray[Any]) -> float:
-    """The float64 sum of ``value * (log(quotient) - 1)``, where a value of zero adds nothing."""
+    """The float64 sum of ``value * (log(quotient) - 1)``, where a value of zero adds nothing.
+
+    Values are taken in the type of the quotients, which large whole numbers are rounded to.
+    """
     total = 0.0
     for place in range(values.size):
-        total += np.float64(values[place]) * (np.float64(log(quotients[place])) - 1.0)
+        total += np.float64(like(values[place], quotients[place])) * (np.float64(log(quotients[place])) - 1.0)
     return total
 
 
 @compile_sums
-def sum_of_squares(values: NDArray[Any]) -> float:
-    """The float64 sum of squares of a flat array of any real type."""
+def sum_of_squares(values: NDArray[Any], one: Any) -> float:
+    """The float64 sum of squares of a flat array of any real type, its values taken in the type of ``one``."""
     total = 0.0
     for place in range(values.size):
-        value = np.float64(values[place])
+        value = np.float64(like(values[place], one))
         total += value * value
     return total

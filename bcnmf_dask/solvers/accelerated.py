@@ -7,7 +7,9 @@ of the usages per visit. ``benchmarks/solvers.py`` measures it; exponents of 1.5
 coordinate descent, and momentum were tried, and lost the interferon genes of a contrast of 10 or did not settle.
 """
 
+import logging
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from bcnmf_dask.solvers.base import Solver, State
 from bcnmf_dask.updates.losses import LOSSES
 from bcnmf_dask.updates.multiplicative import Steps
 from bcnmf_dask.updates.statistics import Role
+
+logger = logging.getLogger(__name__)
 
 USAGE_STEPS = {"frobenius": Steps(3, 1.25), "kullback-leibler": Steps(1, 1.25)}
 BASIS_EXPONENT = 1.75
@@ -87,10 +91,22 @@ class Accelerated(Solver):
         contrast = self._alpha * divergences.get("background", 0.0)
         objective, size = divergences["target"] - contrast, divergences["target"] + contrast
         if self._accepted is not None and not objective <= self._lowest + TOLERANCE * size:
-            self.fallen_back = True
+            self._fall_back()
             return self._accepted
         self._lowest, self._accepted = min(objective, self._lowest), basis
         return basis
+
+    def _fall_back(self) -> None:
+        self.fallen_back = True
+        logger.warning(
+            "After sweep %d the objective of a sample of rows has risen: the steps of solver='accelerated' are too "
+            "long for this data. The fit goes on with those of solver='published', from the last basis that was good.",
+            self._sweeps,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """See `Solver.describe`."""
+        return {"fallen_back": self.fallen_back}
 
     def state(self) -> State:
         """See `Solver.state`."""

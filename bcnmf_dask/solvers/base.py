@@ -59,6 +59,10 @@ class Solver(ABC):
         """The basis to go on with, normalised, now that ``record`` tells of the ``basis`` that was looked at."""
         return basis
 
+    def describe(self) -> dict[str, Any]:
+        """JSON-able facts for the record of the run."""
+        return {}
+
     def state(self) -> State:
         """What else it must be given back to go on from a checkpoint; the basis is saved anyway."""
         return {}

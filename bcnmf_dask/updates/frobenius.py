@@ -49,7 +49,7 @@ def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
     if is_sparse(rows):
         cross = np.zeros_like(basis.lanes)
         csr.sum_frobenius(parts_of(rows), usages, cross, basis.width)
-        return _statistics(usages, cross, sum_of_squares(rows.data))
+        return _statistics(usages, cross, _squares(rows.data, usages))
     return _statistics(usages, *sum_tiles(rows, usages, _sum))
 
 
@@ -59,7 +59,7 @@ def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple
         new = np.empty_like(usages)
         cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
         csr.sweep_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, cross, basis.width)
-        return new, _statistics(new, cross, sum_of_squares(rows.data))
+        return new, _statistics(new, cross, _squares(rows.data, usages))
     new, cross, squares = sweep_tiles(rows, usages, partial(_step, basis, steps), _sum)
     return new, _statistics(new, cross, squares)
 
@@ -117,7 +117,12 @@ def _step_of(usages: NDArray[Any], steps: Steps) -> tuple[Any, float, int]:
 
 def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
     cross += usages.T @ values
-    return float(sum_of_squares(values.reshape(-1)))
+    return _squares(values.reshape(-1), usages)
+
+
+def _squares(values: NDArray[Any], usages: NDArray[Any]) -> float:
+    """Of values in the type of the usages."""
+    return float(sum_of_squares(values, usages.dtype.type(1)))
 
 
 def _statistics(usages: NDArray[Any], cross: NDArray[Any], squares: float) -> Statistics:

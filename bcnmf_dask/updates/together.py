@@ -50,7 +50,7 @@ class SharedRows:
     @cached_property
     def squares(self) -> float:
         """The sum of squares of CSR rows."""
-        return float(sum_of_squares(self.rows.data))
+        return float(sum_of_squares(self.rows.data, self.dtype.type(1)))
 
 
 @dataclass(frozen=True, eq=False)

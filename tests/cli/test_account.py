@@ -52,6 +52,13 @@ def test_losses_are_one_line():
     )
 
 
+def test_a_fit_is_resumed_after_the_step_that_it_makes():
+    assert shown({"resumed_from": 3}) == "resumed    after sweep 3\n"
+    console = Console(file=io.StringIO(), width=200)
+    show_run(console, {"resumed_from": 3}, "batch")
+    assert console.file.getvalue() == "resumed    after batch 3\n"
+
+
 def test_zero_rows_and_features_are_a_line_each():
     said = shown({"zero_rows": {"background": 0, "target": 2}, "zero_features": 1, "resumed_from": 0})
     assert said == "all zero   2 target rows, kept as they are\nall zero   1 feature, kept as it is\n"

@@ -142,6 +142,12 @@ def test_not_converged_and_collapsed_are_warnings_and_exit_with_0(run, h5ad_pair
         (["a.npy", "b.npy", "--loss", "poisson", "--out", "x.zarr"], "'--loss': got 'poisson'. Expected one of"),
         (["a.npy", "b.npy", "--seed", "-3", "--out", "x.zarr"], "'--seed': got -3. Expected a whole number"),
         (["a.npy", "b.npy", "--features", "some", "--out", "x.zarr"], "'strict', 'intersection'"),
+        (["a.npy", "b.npy", "--batch-size", "0", "--out", "x.zarr"], "'--batch-size': got 0. Expected a whole number"),
+        (
+            ["a.npy", "b.npy", "--batch-size", "9", "--out", "x.zarr"],
+            "--batch-size: got 9, but --solver published sweeps over all rows. Expected a size of batches only for the "
+            "solver that makes some: set --solver online, or leave --batch-size out.",
+        ),
         (["a.npy", "b.npy", "--n-component", "3", "--out", "x.zarr"], "No such option"),
         (["a.npy", "b.npy", "--local", "--scheduler", "tcp://a:1", "--out", "x.zarr"], "give one of them at most"),
         (["a.npy", "b.npy", "--scheduler-file", "no.json", "--out", "x.zarr"], "there is no file 'no.json'"),

@@ -10,6 +10,7 @@ from bcnmf_dask.benchmarking.model import Machine
 from bcnmf_dask.cli.plan import lasting, plan_lines, size
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.engine.memory import Room
+from bcnmf_dask.fitting.course import sweeps
 from bcnmf_dask.planning import plan_fit
 
 SMALL = ("--n-components", 3, "--max-iter", 8, "--tol", 0)
@@ -52,14 +53,14 @@ def test_what_does_not_stay_is_read_in_each_sweep_and_takes_a_time_that_is_not_k
     plan = planned(inputs, [Room(2e6, 2e6, 1)])
     assert 0 < plan.streamed_bytes <= plan.row_bytes
     assert plan.prediction is None
-    lines = dict(plan_lines(inputs, plan, "float32", "there", 100))
+    lines = dict(plan_lines(inputs, plan, "float32", "there", sweeps(100)))
     assert "do not fit in memory and are read in each sweep" in lines["rows"]
     assert lines["time"] == "known after the first sweeps: this package was not measured for such a fit"
 
 
 def test_a_plan_of_data_in_memory(cells):
     inputs = read_inputs(cells.X[:30], cells.X[30:].toarray())
-    lines = dict(plan_lines(inputs, planned(inputs), "float32", "here", 10))
+    lines = dict(plan_lines(inputs, planned(inputs), "float32", "here", sweeps(10)))
     assert lines["target"] == "30 rows from memory"
     assert lines["values"].endswith("dense and sparse (CSR)")
     assert lines["runs"] == "here"
@@ -71,7 +72,7 @@ def test_without_a_worker_yet_only_the_data_are_planned(cells):
     inputs = read_inputs(cells.X[:30], cells.X[30:])
     plan = planned(inputs, rooms=())
     assert plan.row_bytes == planned(inputs).row_bytes
-    lines = dict(plan_lines(inputs, plan, "float32", "there", 10))
+    lines = dict(plan_lines(inputs, plan, "float32", "there", sweeps(10)))
     assert lines["rows"].endswith("known once there are workers")
     assert lines["time"] == "known after the first sweeps: the cluster has no worker yet"
     assert "memory" not in lines
@@ -110,7 +111,7 @@ def test_a_fit_within_a_limit_streams_and_says_so(run, tmp_path):
     done = run("fit", "a.npy", "--alpha", 0, "--loss", "frobenius", "--out", "f.zarr", "--memory-limit", "1 MB", *SMALL)
     assert done.exit_code == 0, done.output
     assert "do not fit in memory and are read in each sweep" in done.stderr
-    assert re.search(r"time +\S+ s per sweep as measured.* more at most", done.stderr)
+    assert re.search(r"time +\S+ s per sweep as measured.*: at most \S+ s more", done.stderr)
 
 
 def test_words_of_sizes_and_times():

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.cli.talking import in_options, print_table, reflowed, say
+from bcnmf_dask.fitting.course import sweeps
 from bcnmf_dask.fitting.stopping import SweepRecord
 
 FRAME = pd.DataFrame({"component": [0, 1], "target_share": [0.25, 0.75], "top_features": ["a, b", "[c]"]})
@@ -86,7 +87,7 @@ def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
     now = 0.0
     monkeypatch.setattr("bcnmf_dask.cli.progress.time.monotonic", lambda: now)
     out = console(terminal=False)
-    with progress(out, 100, False, describe) as (callback,):
+    with progress(out, sweeps(100), False, describe) as (callback,):
         for iteration in range(1, 62):
             now = float(iteration)
             callback(record(iteration))
@@ -100,7 +101,7 @@ def test_a_resumed_fit_is_timed_from_where_it_went_on(monkeypatch):
     now = 0.0
     monkeypatch.setattr("bcnmf_dask.cli.progress.time.monotonic", lambda: now)
     out = console(terminal=False)
-    with progress(out, 100, False, describe) as (callback,):
+    with progress(out, sweeps(100), False, describe) as (callback,):
         for iteration in range(51, 82):
             now = float(iteration)
             callback(record(iteration))
@@ -110,7 +111,7 @@ def test_a_resumed_fit_is_timed_from_where_it_went_on(monkeypatch):
 
 
 def test_the_bar_of_a_resumed_fit_starts_where_it_went_on():
-    with progress(console(terminal=True), 100, False, describe) as (callback,):
+    with progress(console(terminal=True), sweeps(100), False, describe) as (callback,):
         now = 0.0
         bar = callback.__self__
         bar.get_time = lambda: now
@@ -123,7 +124,7 @@ def test_the_bar_of_a_resumed_fit_starts_where_it_went_on():
 
 def test_a_terminal_gets_a_bar():
     out = console(terminal=True)
-    with progress(out, 100, False, describe) as (callback,):
+    with progress(out, sweeps(100), False, describe) as (callback,):
         callback(record(1))
         callback(record(40))
     assert "reading and checking the rows" in out.file.getvalue()
@@ -133,6 +134,6 @@ def test_a_terminal_gets_a_bar():
 
 def test_quiet_shows_nothing():
     out = console(terminal=True)
-    with progress(out, 100, True, describe) as callbacks:
+    with progress(out, sweeps(100), True, describe) as callbacks:
         assert callbacks == []
     assert out.file.getvalue() == ""

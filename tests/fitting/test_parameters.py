@@ -35,6 +35,8 @@ from bcnmf_dask.fitting.parameters import check_parameter
         ("seed", 0.5, r"random_state: got 0\.5"),
         ("start", "nndsvd", r"init: got 'nndsvd'\. Expected a mapping"),
         ("start", {"W": 1}, r"init: got \['W'\]\. Expected a mapping with any of 'components'"),
+        ("batch_size", 0, r"batch_size: got 0\. Expected a whole number of rows, at least 1, or None"),
+        ("batch_size", 100, r"batch_size: got 100, but solver='published' .*set solver='online', or leave batch_size"),
     ],
 )
 def test_settings_out_of_range(make_settings, name, value, match):
@@ -53,6 +55,12 @@ def test_settings_out_of_range(make_settings, name, value, match):
 def test_parameters_of_the_run_out_of_range(name, value, match):
     with pytest.raises(InputError, match=match):
         check_parameter(name, value)
+
+
+def test_batches_are_for_the_online_solver_alone(make_settings):
+    assert make_settings(solver="online", batch_size=100).described()["batch_size"] == 100
+    with pytest.raises(InputError, match=r"batch_size: got 7, but solver='accelerated'"):
+        make_settings(solver="accelerated", batch_size=7)
 
 
 @pytest.mark.parametrize(

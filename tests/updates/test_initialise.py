@@ -4,11 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from problems import problems
 from scipy.stats import kstest
 
-from bcnmf_dask.updates.initialise import draw_basis, draw_usages, normalise
+from bcnmf_dask.updates.initialise import draw_basis, draw_usages, even_usages, normalise
 
 STREAMS = {
     "target": lambda seed, n, k: draw_usages(seed, "target", 0, n, k),
@@ -80,3 +82,17 @@ def test_normalise_gives_sums_of_one_and_the_scales_back():
     basis, scales = normalise(np.array([[1.0, 0.0, 2.0], [3.0, 0.0, 2.0]]))
     np.testing.assert_array_equal(basis, [[0.25, 0.0, 0.5], [0.75, 0.0, 0.5]])
     np.testing.assert_array_equal(scales, [4.0, 1.0, 4.0])
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(problem=problems)
+def test_even_usages_share_the_sum_of_each_row(form, dtype, problem):
+    basis, _ = normalise(problem.basis.astype(dtype))
+    usages = even_usages(form(problem.target.astype(dtype)), basis)
+    assert usages.dtype == dtype
+    assert usages.shape == problem.target_usages.shape
+    assert (usages == usages[:, :1]).all()
+    sums = problem.target.sum(axis=1)
+    np.testing.assert_allclose((usages @ basis.T).sum(axis=1), sums, rtol=1e-5)
+    assert not usages[sums == 0].any()

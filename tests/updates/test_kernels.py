@@ -111,6 +111,21 @@ def test_values_of_any_type_give_the_bits_of_floats(name, values, layout):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("values", ["int64", "uint64", "int32"])
+@pytest.mark.parametrize("layout", ["csr", "dense"])
+def test_whole_numbers_that_are_no_float32_give_the_bits_of_those_they_are_rounded_to(name, values, layout):
+    dense, _, usages, basis, _ = given("float32")
+    whole = np.where(dense > 2, dense + 2**24 + 2 * (dense % 2) + 1, dense).astype(values)
+    assert (whole.astype(np.float32) != whole).any()
+    as_stored, as_floats = whole, whole.astype(np.float32)
+    if layout == "csr":
+        as_stored, as_floats = csr(as_stored), csr(as_floats)
+    found = [LOSSES[name].sweep(one, usages, basis, Steps(1, 0.5)) for one in (as_stored, as_floats)]
+    for ours, expected in zip((found[0][0], *found[0][1]), (found[1][0], *found[1][1]), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("layout", ["csr", "dense"])
 @both_dtypes
 @pytest.mark.parametrize("steps", [Steps(1, 0.5), Steps(3, 1.25)])
@@ -184,13 +199,13 @@ def test_sum_of_logarithms(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 def test_sum_of_squares(dtype):
-    assert sum_of_squares(np.array([1, 2, 3], dtype=dtype)) == 14.0
-    assert sum_of_squares(np.empty(0, dtype=dtype)) == 0.0
+    assert sum_of_squares(np.array([1, 2, 3], dtype=dtype), np.float64(1)) == 14.0
+    assert sum_of_squares(np.empty(0, dtype=dtype), np.float64(1)) == 0.0
 
 
 def test_sum_of_squares_of_float32_is_summed_in_float64():
     values = np.array([4097.0, *[1.0] * 1000], dtype=np.float32)  # 4097 ** 2 has no exact float32
-    assert sum_of_squares(values) == 4097.0**2 + 1000
+    assert sum_of_squares(values, np.float32(1)) == 4097.0**2 + 1000
 
 
 @pytest.mark.parametrize(("dtype", "columns"), [("float32", [8, 8, 16]), ("float64", [4, 8, 12])])
