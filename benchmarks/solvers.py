@@ -112,7 +112,7 @@ def race(name, make, loss, n_components, alpha, seeds):
         found.append((there or places[MARKS[-1]]).structure)
         published.append(goal.structure)
     figures = {
-        "seeds_there": sum(map(np.isfinite, ratios)),
+        "seeds_there": int(np.isfinite(ratios).sum()),
         "visits_ratio": median(ratios),
         "seconds_ratio": median(seconds),
         "structure": float(mean(found)),
