@@ -16,6 +16,7 @@ from bcnmf_dask.errors import BCNMFError, CheckpointError, CheckpointWarning, In
 from bcnmf_dask.fitting.loop import FitProgress
 from bcnmf_dask.fitting.parameters import check_parameter
 from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.fitting.solving import passes_of
 from bcnmf_dask.fitting.stopping import SweepRecord
 from bcnmf_dask.results.checkpoints import CheckpointStore, Generation, SavedFit
 
@@ -208,7 +209,7 @@ def _identity(engine: Engine, inputs: Inputs, settings: Sequence[Settings], dtyp
         "rows and values of the data": engine.fingerprint(),
         "names of the features": names.hexdigest(),
         "dtype": dtype,
-        **{f"fit-{number}": one.described() | _starts(one) for number, one in enumerate(settings)},
+        **{f"fit-{number}": one.described() | _starts(one) | _passes(one) for number, one in enumerate(settings)},
     }
 
 
@@ -218,6 +219,11 @@ def _starts(settings: Settings) -> dict[str, str]:
         f"values of init {name}": hashlib.blake2b(np.asarray(array, dtype=np.float64).tobytes()).hexdigest()
         for name, array in settings.start.items()
     }
+
+
+def _passes(settings: Settings) -> dict[str, int]:
+    """Of the online solver: one that has made its passes and its transform cannot make more."""
+    return {"passes": passes_of(settings.max_iter)} if settings.solver == "online" else {}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

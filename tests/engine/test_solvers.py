@@ -6,6 +6,7 @@ from cases import KINDS, K, counts
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.errors import CheckpointError
 from bcnmf_dask.fitting.parameters import SOLVERS
 from bcnmf_dask.updates.losses import LOSSES
 
@@ -55,6 +56,16 @@ def test_a_fit_that_was_stopped_resumes_to_the_same_bits(solver, engine, stop, c
     assert resumed.run_["resumed_from"] == stop - 1
     assert bits(resumed) == bits(whole)
     assert len(resumed.history_) == len(whole.history_)
+
+
+def test_an_online_fit_that_has_made_its_passes_makes_no_more(tmp_path):
+    x, y = counts()
+    model = BCNMF(K, 1.0, loss="frobenius", solver="online", max_iter=1)
+    saved = {"background": y, "client": False, "checkpoint": tmp_path / "saved"}
+    model.fit(x, **saved, checkpoint_every=1)
+    with pytest.raises(CheckpointError, match="passes was 1 and is now 3"):
+        model.set_params(max_iter=20).fit(x, **saved, resume=True)
+    assert model.set_params(max_iter=1).fit(x, **saved, resume=True).status_.word == "passed"
 
 
 def test_usages_that_no_sweep_has_changed_are_not_saved(tmp_path):
