@@ -50,12 +50,12 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         Exponent of the published steps, in (0, 1]. None: 1.0 for Frobenius, 0.5 for Kullback-Leibler.
     init : "random" or mapping
         Start: drawn, or any of ``"components"`` (n_components, n_features), ``"target_usages"`` and
-        ``"background_usages"`` (n rows, n_components).
+        ``"background_usages"`` (n rows, n_components); of usages, the online solver needs it only for its last visit.
     max_iter : int
         Sweeps at most (of the online solver: passes, of which it makes three).
     tol : float
         A fit has converged when the relative changes of basis and divergences stay below it for 10 sweeps.
-        0 never stops early.
+        0 never stops early. The online solver does not ask.
     dtype : {"float32", "float64"}
         Of rows, usages and components; sums over blocks of rows are always float64.
     random_state : int, RandomState or None
@@ -69,7 +69,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     target_usages_, background_usages_ : array (n rows, n_components)
         NumPy, a DataArray, or a lazy Dask array, as `fit` explains; None without a background.
     history_ : DataFrame
-        iteration, target_divergence, background_divergence, objective, basis_change, seconds.
+        One row per sweep (online: per batch): iteration, data_visits, target_divergence, background_divergence,
+        objective, basis_change, seconds and what they went into.
     n_iter_ : int
         Sweeps done; of the online solver batches, and one sweep.
     converged_ : bool

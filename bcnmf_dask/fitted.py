@@ -19,6 +19,9 @@ from bcnmf_dask.results.result import load_result, save_result
 from bcnmf_dask.results.summary import summarise
 from bcnmf_dask.solvers.published import FixedBasis
 
+SWEEPS = 500
+"""At most, of a transform after a fit that made none."""
+
 
 class FittedMixin(TransformerMixin, BaseEstimator):
     """Learnt attributes from a `FitResult`, and what is said, saved and loaded of it."""
@@ -57,7 +60,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
             weighting="mean",
             loss=fitted["loss"],
             damping=fitted["effective_damping"],
-            max_iter=fitted["max_iter"],
+            max_iter=fitted["max_iter"] if fitted["solver"] != "online" else SWEEPS,  # there it counts passes
             tol=fitted["tol"],
             seed=fitted["random_state"],
             start={"components": self.components_},

@@ -33,7 +33,7 @@ EXHAUSTED = Status(
 )
 PASSED = Status(
     "passed",
-    "All rows were passed over as often as the online solver does, and the usages fitted to the components.",
+    "The online solver has made its passes over all rows, and fitted the usages to the components.",
     True,
 )
 EXHAUSTED_AT_FIXED_BASIS = Status(
@@ -76,6 +76,7 @@ class FitProgress:
     stamp: int = 0
     history: list[SweepRecord] = field(default_factory=list)
     status: Status | None = None
+    _stopped: bool = False
 
     @property
     def key(self) -> str:
@@ -117,6 +118,11 @@ class FitProgress:
         self.history.append(swept)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether another sweep may follow: else it is too late to look."""
+        return len(self.history) < self.max_iter
+
+    @property
     def data_visits(self) -> float:
         """Of all rows, so far."""
         return self.history[-1].data_visits if self.history else 0.0
@@ -135,6 +141,7 @@ class FitProgress:
             chosen = self.solver.judge(basis, record)
         if chosen is not basis:
             self.basis, self.scales = chosen.astype(self.basis.dtype), np.ones_like(self.scales)
+            self.convergence.restart()
         last, split = self.history[-1], _split(times, time.perf_counter() - started)
         spent = {name: getattr(last, name) + seconds for name, seconds in split.items()}
         self.history[-1] = replace(last, data_visits=self._visits_after(of), **spent)
@@ -149,10 +156,16 @@ class FitProgress:
             self.history.append(swept)
             self.judge()
 
+    def stop(self) -> None:
+        """End the fit as soon as its usages match its basis."""
+        self._stopped = True
+        if self.status is None and self.solver.stop():
+            self.status = STOPPED
+
     def judge(self) -> None:
         """See if the fit is over."""
         if self.solver.done is not None:
-            self.status = PASSED if self.solver.done else None
+            self.status = (STOPPED if self._stopped else PASSED) if self.solver.done else None
         elif self.convergence.reached(self.history[-1]):
             self.status = CONVERGED
         elif len(self.history) >= self.max_iter:
@@ -200,12 +213,12 @@ def run_fits(
         passing = [(fit, draw) for fit in running if (draw := fit.solver.draw) is not None]
         _sweep(engine, sweeping)
         _pass_over(engine, passing)
-        _look(engine, [(fit, look) for fit in running if (look := fit.solver.look()) is not None])
+        _look(engine, [(fit, look) for fit in running if fit.goes_on and (look := fit.solver.look()) is not None])
         for fit in running:
             fit.judge()
             ended = [callback(fit.history[-1]) for callback in callbacks]
-            if fit.status is None and any(ended):
-                fit.status = STOPPED
+            if any(ended):
+                fit.stop()
         after_sweep(fits)
 
 

@@ -82,6 +82,10 @@ class Convergence:
         self._quiet = 0
         self._previous: SweepRecord | None = None
 
+    def restart(self) -> None:
+        """Count quiet sweeps from none: the basis is another one."""
+        self._quiet = 0
+
     def reached(self, record: SweepRecord) -> bool:
         """Take the record of one more sweep, and say whether the fit has converged."""
         previous, self._previous = self._previous, record

@@ -63,6 +63,10 @@ class Solver(ABC):
         """JSON-able facts for the record of the run."""
         return {}
 
+    def stop(self) -> bool:
+        """Do no more than the usages need to match the basis; says whether that is nothing."""
+        return True
+
     def state(self) -> State:
         """What else it must be given back to go on from a checkpoint; the basis is saved anyway."""
         return {}

@@ -81,6 +81,7 @@ class Online(Solver):
         self._batches = 0
         self._memory = MEMORIES[loss]
         self._sums: dict[Role, Sums] = {}
+        self._seen: NDArray[np.bool_] | None = None
 
     @property
     def draw(self) -> Draw | None:
@@ -112,7 +113,11 @@ class Online(Solver):
         target = self._sums.get("target")
         if self._batches < 1 / NEW_SHARE or target is None:  # one batch is not enough for a step
             return basis
-        new, scales = normalise(np.maximum(basis * self._ratio(basis, target), SMALLEST))
+        stepped = np.maximum(basis * self._ratio(basis, target), SMALLEST)
+        stepped[basis == 0] = 0.0  # given as zero, and to stay so
+        if self.draw is None and self._seen is not None:
+            stepped[~self._seen] = 0.0
+        new, scales = normalise(stepped)
         for role, sums in self._sums.items():
             self._sums[role] = self._memory.rescaled(role, sums, scales)
         return new
@@ -121,6 +126,8 @@ class Online(Solver):
         """Take the sums of a batch among those before; of a role without a row in it, those before stay."""
         share = max(1 / self._batches, NEW_SHARE)
         for role, statistics in record.items():
+            seen = statistics.cross.any(axis=1)  # features with a positive value
+            self._seen = seen if self._seen is None else self._seen | seen
             new, old = self._memory.sums(role, basis, statistics, draw.count(role)), self._sums.get(role)
             self._sums[role] = new if old is None else old.mixed(new, share)
 
@@ -138,14 +145,23 @@ class Online(Solver):
         kept = use <= UNUSED * use.max()
         return np.where(kept, 1.0, np.clip(ratio, 1 / LONGEST_STEP, LONGEST_STEP) ** EXPONENT)
 
+    def stop(self) -> bool:
+        """See `Solver.stop`: the usages are still those of the start, and are fitted first."""
+        if self.draw is None:
+            return self._batches > self._passes * self._of
+        self._batches = self._passes * self._of
+        return False
+
     def state(self) -> State:
         """See `Solver.state`."""
         parts = {f"{role}.{name}": getattr(sums, name) for role, sums in self._sums.items() for name in Sums._fields}
-        return {name: np.asarray(part) for name, part in parts.items()} | {"batches": np.asarray(self._batches)}
+        seen = {} if self._seen is None else {"seen": self._seen}
+        state = {name: np.asarray(part) for name, part in parts.items()} | {"batches": np.asarray(self._batches)}
+        return state | seen
 
     def go_on(self, state: State) -> None:
         """See `Solver.go_on`."""
-        self._batches = int(state["batches"])
+        self._batches, self._seen = int(state["batches"]), state.get("seen")
         for role in self._n_rows:
             if f"{role}.cross" in state:
                 cross, moment, n_rows = (state[f"{role}.{name}"] for name in Sums._fields)

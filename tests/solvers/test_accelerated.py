@@ -114,3 +114,8 @@ def test_a_fit_that_falls_back_goes_on_from_the_last_good_basis(monkeypatch):
     published = make(loss="frobenius", max_iter=200, dtype="float64").fit(X, background=Y)
     assert np.isfinite(fitted.components_).all()
     assert fitted.history_.basis_change.iloc[-1] < 10 * published.history_.basis_change.iloc[-1] + 1e-3
+
+
+def test_it_does_not_look_when_no_sweep_can_follow():
+    fitted = make(solver="accelerated", max_iter=FIRST_LOOK).fit(X, background=Y)
+    assert fitted.history_.data_visits.iloc[-1] == FIRST_LOOK

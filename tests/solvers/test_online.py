@@ -156,3 +156,33 @@ def test_without_a_contrast_it_comes_near_the_published_solver(loss):
     online = BCNMF(5, 0.0, loss=loss, solver="online").fit(rows)
     expected = published.history_.target_divergence.iloc[-1]
     assert online.history_.target_divergence.iloc[-1] <= 1.03 * expected
+
+
+def test_a_callback_ends_it_with_usages_that_match_the_components():
+    whole = make(solver="online", batch_size=10).fit(X, background=Y)
+    stopped = make(solver="online", batch_size=10).fit(X, background=Y, callbacks=[lambda one: one.data_visits >= 2])
+    assert (stopped.status_.word, stopped.history_.data_visits.iloc[-1]) == ("stopped", 3)
+    divergences = [fitted.result_.divergences.target for fitted in (stopped, whole)]
+    assert divergences[0] < 1.5 * divergences[1]
+
+
+@pytest.mark.parametrize("loss", MEMORIES)
+def test_features_that_are_zero_everywhere_stay_zero(loss):
+    rows, others = X.copy(), Y.copy()
+    rows[:, 3], others[:, 3] = 0, 0
+    fitted = make(loss=loss, solver="online").fit(rows, background=others)
+    assert not fitted.components_[:, 3].any()
+    assert fitted.components_[:, [0, 1, 2]].any()
+
+
+def test_a_component_given_as_zero_stays_zero():
+    components = np.random.default_rng(0).random((3, X.shape[1]))
+    components[1] = 0
+    fitted = make(solver="online", init={"components": components}).fit(X, background=Y)
+    assert fitted.components_.any(axis=1).tolist() == [True, False, True]
+
+
+def test_a_transform_after_one_pass_is_not_cut_short():
+    fitted = make(alpha=0.0, solver="online", max_iter=1).fit(X)
+    left = [np.square(X - usages @ fitted.components_).sum() for usages in (fitted.transform(X), fitted.target_usages_)]
+    assert left[0] <= left[1]
