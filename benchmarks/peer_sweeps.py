@@ -13,7 +13,7 @@ from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.fitting.factorize import begin
-from bcnmf_dask.fitting.loop import run_fits
+from bcnmf_dask.fitting.loop import STOPPED, run_fits
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.solving import solver_of
 from bcnmf_dask.updates.losses import LOSSES
@@ -72,9 +72,12 @@ def ours(solver):
         fit = begin(settings, inputs, "float32", "fit", solver_of(settings, inputs, plan))
         engine.start(fit.spec, settings.start_usages())
 
+        def pause(_):
+            fit.status = fit.status or STOPPED  # not by a callback, after which the online solver goes to its end
+
         def sweep():
             fit.status = None
-            run_fits(engine, [fit], [lambda _: True])
+            run_fits(engine, [fit], (), pause)
 
         return by_sweeps(sweep, lambda: fit.basis, lambda: bool(fit.solver.done))
 
