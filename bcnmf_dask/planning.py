@@ -9,6 +9,7 @@ from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan, plan_shards
 from bcnmf_dask.engine.memory import Footprint, Room, held_here, resident
 from bcnmf_dask.engine.placement import assign, by_owner
+from bcnmf_dask.solvers.online import first_draw
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,14 @@ class FitPlan:
 
 
 def plan_fit(
-    inputs: Inputs, dtype: str, n_components: int, loss: str, rooms: Sequence[Room], *, here: bool = False
+    inputs: Inputs,
+    dtype: str,
+    n_components: int,
+    loss: str,
+    rooms: Sequence[Room],
+    *,
+    here: bool = False,
+    solver: str = "published",
 ) -> FitPlan:
     """Plan a fit as the engine would.
 
@@ -57,6 +65,8 @@ def plan_fit(
         One per worker. None if there is no worker yet: what depends on them is then left open.
     here : bool
         Whether it would run in this process, which holds rows in memory already.
+    solver : str
+        Of the online one, with batches of the default size.
 
     Raises
     ------
@@ -64,7 +74,9 @@ def plan_fit(
         If rows that must stay in memory do not fit, with how much is missing.
     """
     shards = plan_shards(inputs)
-    footprint = Footprint(inputs, shards, dtype, [n_components], held_here(inputs, shards, dtype) if here else ())
+    in_memory = held_here(inputs, shards, dtype) if here else ()
+    kept = first_draw(inputs.n_rows, None, 0, shards.block_rows).pieces_kept if solver == "online" else 0
+    footprint = Footprint(inputs, shards, dtype, [n_components], in_memory, kept)
     rows = sum(footprint.rows(shard) for shard in shards.shards)
     machine = reference_machine()
     if not rooms:
@@ -78,7 +90,7 @@ def plan_fit(
         streamed += sum(read)
         added = footprint.besides_rows(held, room.threads)
         added += sum(footprint.rows(shard) for shard in held if shard.index in stay)
-        added += footprint.buffers(room.threads) if read else 0
+        added += footprint.buffers(held, room.threads) if read else 0
         most, missing = max(most, added), max(missing, added - int(min(room.most, added)))
     workload = Workload(
         stored_values=shards.stored_values,

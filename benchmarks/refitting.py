@@ -23,7 +23,7 @@ class Evaluator:
         plan = plan_shards(inputs)
         self._engine = LocalEngine(inputs, plan, "float32", [n_components])
         self._engine.load()
-        self._everything = Draw((0,), 0, 1, inputs.n_rows, plan.chunk_rows)
+        self._everything = Draw((0,), 0, 1, inputs.n_rows, plan.block_rows)
         self._loss = LOSSES[loss]
         self._alpha = alpha
 

@@ -65,7 +65,7 @@ def fit(problem, loss, alpha, n_components, seed, solver, sweeps, marks, weighti
     engine.load()
     progress = begin(settings, inputs, "float32", "fit", solver_of(settings, inputs, plan))
     engine.start(progress.spec, {})
-    everything = Draw((0,), 0, 1, inputs.n_rows, plan.chunk_rows)
+    everything = Draw((0,), 0, 1, inputs.n_rows, plan.block_rows)
 
     def look(fits):
         sweep = len(fits[0].history)

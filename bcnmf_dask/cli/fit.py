@@ -139,7 +139,8 @@ def _check_together(solver: str, batch_size: int | None) -> None:
 def _show_plan(console: Console, data: Data, model: BCNMF, client: str | bool, course: Course) -> list[Callback]:
     """Say what the fit would take; the callback corrects it."""
     inputs = read_inputs(data.target, data.background, **data.choices)
-    plan = plan_fit(inputs, model.dtype, model.n_components, model.loss, rooms_of(client), here=client is False)
+    what = (model.dtype, model.n_components, model.loss, rooms_of(client))
+    plan = plan_fit(inputs, *what, here=client is False, solver=model.solver)
     for label, text in plan_lines(inputs, plan, model.dtype, where(client), course):
         say(console, f"{label:<10}", text)
     return [correction(console, plan, course)]

@@ -102,7 +102,8 @@ def plan(
         data = data_of(given)
         inputs = read_inputs(data.target, data.background, **data.choices)
         rooms, place = (rooms_of(client), where(client)) if imagined is None else imagined
-        planned = plan_fit(inputs, dtype, n_components, loss, rooms, here=client is False and imagined is None)
+        here = client is False and imagined is None
+        planned = plan_fit(inputs, dtype, n_components, loss, rooms, here=here, solver=solver)
         for label, text in plan_lines(inputs, planned, dtype, place, course_of(solver, max_iter)):
             say(console, f"{label:<10}", text)
         if planned.missing_bytes:

@@ -71,6 +71,8 @@ class ShardPlan:
         In the order of stores and rows.
     n_blocks : int
         Blocks of all shards.
+    block_rows : int
+        Rows per block, of every shard.
     chunk_rows : int
         Row chunk of the usages arrays that are written; most shards end on its multiples.
     stored_values : int
@@ -78,6 +80,7 @@ class ShardPlan:
 
     shards: tuple[Shard, ...]
     n_blocks: int
+    block_rows: int
     chunk_rows: int
     stored_values: int
 
@@ -112,7 +115,7 @@ def plan_shards(inputs: Inputs) -> ShardPlan:
             shard = Shard(len(shards), number, start, stop, sizes.block_rows, first_block, role_rows, stored)
             shards.append(shard)
             first_block += shard.n_blocks
-    return ShardPlan(tuple(shards), first_block, sizes.quantum, n_values)
+    return ShardPlan(tuple(shards), first_block, sizes.block_rows, sizes.quantum, n_values)
 
 
 def _sizes(n_rows: int, n_values: int) -> _Sizes:

@@ -45,7 +45,7 @@ HISTORY_SWEEPS = 30
 HISTORY_BYTES = 10**9
 """Sweeps, and bytes of bases, that are kept for replay before usages are saved.
 
-More sweeps than lie between two checkpoints by default: those make a snapshot needless.
+More sweeps than lie between two checkpoints by default, which make a snapshot needless.
 """
 
 T = TypeVar("T")
@@ -57,12 +57,8 @@ class ClusterEngine:
     Parameters
     ----------
     client : distributed.Client
-    inputs : Inputs
-    plan : ShardPlan
-    dtype : str
-        ``"float32"`` or ``"float64"``.
-    components : sequence of int
-        Of each fit: memory is planned for all of them.
+    inputs, plan, dtype, components, pieces_kept
+        See `LocalEngine`.
 
     Raises
     ------
@@ -72,7 +68,15 @@ class ClusterEngine:
         If a worker cannot open a path.
     """
 
-    def __init__(self, client: Client, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        inputs: Inputs,
+        plan: ShardPlan,
+        dtype: str,
+        components: Sequence[int],
+        pieces_kept: int = 0,
+    ) -> None:
         self._client = client
         self._inputs = inputs
         self._plan = plan
@@ -80,7 +84,8 @@ class ClusterEngine:
         paths = [source for source in inputs.paths if source is not None]
         self._crew = Crew(client, self._run, (plan.n_blocks, dtype, inputs.paths, configured_limit()), paths)
         delivery = Delivery(client, self._crew, self._run, inputs, plan, dtype)
-        self._holdings = Holdings(self._crew, delivery, plan, Footprint(inputs, plan, dtype, components))
+        footprint = Footprint(inputs, plan, dtype, components, (), pieces_kept)
+        self._holdings = Holdings(self._crew, delivery, plan, footprint)
         self._recipes: dict[str, Recipe] = {}
         self._scratch: Scratch | None = None
         self._snapshots = 0

@@ -35,12 +35,20 @@ class LocalEngine:
         ``"float32"`` or ``"float64"``.
     components : sequence of int
         Of each fit: memory is planned for all of them.
+    pieces_kept : int
+        Of rows that fits draw from again: memory is planned for these, too.
     n_threads : int, optional
         Default: the cores this process may use. Changes no bit of a result.
     """
 
     def __init__(
-        self, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int], n_threads: int | None = None
+        self,
+        inputs: Inputs,
+        plan: ShardPlan,
+        dtype: str,
+        components: Sequence[int],
+        pieces_kept: int = 0,
+        n_threads: int | None = None,
     ) -> None:
         self._inputs = inputs
         self._plan = plan
@@ -48,7 +56,7 @@ class LocalEngine:
         self._n_threads = n_threads or usable_cores()
         self._residency = Residency(plan.n_blocks, dtype, self._n_threads)
         self._held = held_here(inputs, plan, dtype)
-        footprint = Footprint(inputs, plan, dtype, components, self._held)
+        footprint = Footprint(inputs, plan, dtype, components, self._held, pieces_kept)
         self._resident = resident(footprint, room_here(self._n_threads), plan.shards)
 
     def load(self) -> Findings:

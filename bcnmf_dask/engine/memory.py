@@ -28,6 +28,8 @@ AT_WORK = 64e6
 """Bytes that libraries take once they work, beyond those of a process that has only imported them (about 60 MB)."""
 INDEX_BYTES = 4
 """Of the column number of a stored value."""
+BLOCKS_OF_PIECE = 2
+"""Drawn pieces of rows are as long as blocks, but need not begin where blocks do."""
 DECODING = 3
 """Blocks' worth of what reading takes besides: a block as it was stored, its pieces, and chunks that are decoded."""
 
@@ -95,12 +97,21 @@ class Footprint:
         Of each fit.
     held : collection of int
         Shards whose rows the process holds already, as they are computed.
+    pieces_kept : int
+        See `bcnmf_dask.data.draws.Draw`, of all fits.
     """
 
     def __init__(
-        self, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int], held: Collection[int] = ()
+        self,
+        inputs: Inputs,
+        plan: ShardPlan,
+        dtype: str,
+        components: Sequence[int],
+        held: Collection[int] = (),
+        pieces_kept: int = 0,
     ) -> None:
         self._plan = plan
+        self._blocks_kept = BLOCKS_OF_PIECE * pieces_kept
         self._stores = inputs.stores
         self._width = np.dtype(dtype).itemsize
         self._row_widths = [held_dtype(store.source.dtype, np.dtype(dtype)).itemsize for store in inputs.stores]
@@ -149,10 +160,13 @@ class Footprint:
         sums = 8 * self._n_roles * sum(k * (self._n_features + k) for k in self._components)
         return waiting * sums + 4 * self._n_features * sum(self._components) * self._width
 
-    def buffers(self, threads: int) -> int:
-        """Of the blocks in flight where rows are read in each visit."""
+    def buffers(self, shards: Sequence[Shard], threads: int) -> int:
+        """Of the blocks in flight where rows are read in each visit, and of those kept for the next draws."""
         largest = max((self.rows(shard) // shard.n_blocks for shard in self._plan.shards), default=0)
-        return (threads + AHEAD + DECODING) * largest
+        mine = sum(shard.n_blocks for shard in shards)
+        # Pieces are from everywhere: about as many as the process has of the rows.
+        kept = min(mine, math.ceil(self._blocks_kept * mine / self._plan.n_blocks))
+        return (threads + AHEAD + DECODING + kept) * largest
 
 
 def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying: Collection[int] = ()) -> set[int]:
@@ -182,7 +196,7 @@ def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying:
     wanted = [shard for shard in shards if shard.index not in must]
     if taken + sum(footprint.rows(shard) for shard in wanted) <= room.planned:
         return {shard.index for shard in shards}
-    left = room.planned - taken - footprint.buffers(room.threads)
+    left = room.planned - taken - footprint.buffers(shards, room.threads)
     for shard in wanted:
         if footprint.rows(shard) <= left:
             must.add(shard.index)

@@ -11,6 +11,10 @@ from bcnmf_dask.backend import owned
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import Steps
+from bcnmf_dask.updates.statistics import Role
+
+Runs = tuple[Role, NDArray[np.int64]]
+"""Some rows of a role, counted within it: (first, the one behind the last), rising."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,21 @@ class Sample(_Visit):
         A key of `bcnmf_dask.updates.losses.LOSSES`.
     draw : Draw
         Which rows.
+    goes_on : bool
+        Whether the next visit is to be of the next draw: blocks that it wants again are then kept.
     """
 
     loss: str
     draw: Draw
+    goes_on: bool = False
+
+    @property
+    def wanted(self) -> list[Runs]:
+        """Rows that it draws."""
+        return [(role, self.draw.runs(role)) for role in self.draw.n_rows]
+
+    @property
+    def wanted_later(self) -> list[Runs]:
+        """Rows among which the next visit draws, too."""
+        lasting = [role for role in self.draw.n_rows if self.goes_on and self.draw.lasts(role)]
+        return [(role, self.draw.window(role)) for role in lasting]

@@ -46,18 +46,12 @@ Seen = Mapping[int, int]
 
 
 class Visit(NamedTuple):
-    """What a visit of all blocks here gave.
-
-    Attributes
-    ----------
-    nodes : list of mapping
-        Per fit, the sums over the subtrees that are complete here.
-    read : float
-        Seconds that threads waited for rows to be read, on average.
-    """
+    """What a visit of blocks here gave."""
 
     nodes: list[dict[Node, Record]]
+    """Per fit, the sums over the subtrees that are complete here."""
     read: float
+    """Seconds that threads waited for rows to be read, on average."""
 
 
 class Residency:
@@ -201,10 +195,13 @@ class Residency:
         def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
             return (sample_block(held, block, sample) for sample in samples)
 
+        wanted = [one for sample in samples for one in sample.wanted]
+        later = [one for sample in samples for one in sample.wanted_later]
         with self.visiting:
-            drawn = [(held, held.drawn([sample.draw for sample in samples])) for held in self._held()]
+            drawn = [(held, held.having(wanted)) for held in self._held()]
             others = [held.shard.first_block + number for held, chosen in drawn for number in held.all_but(chosen)]
-            return self._visit([held.only(chosen) for held, chosen in drawn], len(samples), leaf, others)
+            visited = [held.only(chosen, held.having(later)) for held, chosen in drawn]
+            return self._visit(visited, len(samples), leaf, others)
 
     def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""

@@ -1,22 +1,20 @@
 """One shard and the state of every fit on it, and what is computed on one block."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import pick_rows
-from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.findings import Findings
-from bcnmf_dask.data.loading import Block, ShardOrder, bounds_of, make_blocks
-from bcnmf_dask.data.passes import Passes
+from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.engine.base import FitSpec, Recipe
-from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.orders import Order, Runs, Sample
+from bcnmf_dask.engine.streamed import StreamedBlocks
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.errors import ClusterError
 from bcnmf_dask.updates.initialise import even_usages
@@ -34,34 +32,6 @@ class FitState:
     spec: FitSpec
     stamp: int
     usages: Usages
-
-
-@dataclass(frozen=True)
-class StreamedBlocks:
-    """Blocks of a shard, read anew whenever they are gone through.
-
-    Attributes
-    ----------
-    chosen : sequence of int or None
-        Which, counted within the shard, rising; None is all.
-    """
-
-    order: ShardOrder
-    passes: Passes
-    chosen: Sequence[int] | None = None
-
-    def __iter__(self) -> Iterator[Block]:
-        """Read from the first to the last."""
-        bounds = bounds_of(self.order.shard)
-        for first, behind in _neighbours(range(len(bounds) - 1) if self.chosen is None else self.chosen):
-            yield from make_blocks(self.order, self.passes.blocks(bounds[first : behind + 1]), first)
-
-
-def _neighbours(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Rising numbers as runs without gaps: (first, the one behind the last)."""
-    cuts = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
-    for start, stop in pairwise([0, *cuts, len(numbers)] if numbers else []):
-        yield numbers[start], numbers[stop - 1] + 1
 
 
 @dataclass
@@ -93,18 +63,20 @@ class HeldShard:
         first, place = self.shard.role_rows[role][0], self.places[number][role]
         return first + place.start, first + place.stop
 
-    def drawn(self, draws: Sequence[Draw]) -> list[int]:
-        """Blocks, counted within the shard, with rows in any of the draws."""
+    def having(self, wanted: Iterable[Runs]) -> list[int]:
+        """Blocks, counted within the shard, with any of the wanted rows."""
+        rows_of = self.shard.role_rows
+        here = [(role, runs) for role, runs in wanted if role in rows_of and _overlap(runs, *rows_of[role])]
         return [
             number
             for number, places in enumerate(self.places)
-            if any(len(draw.runs(role, *self.rows_of(number, role))) for draw in draws for role in places)
+            if any(role in places and _overlap(runs, *self.rows_of(number, role)) for role, runs in here)
         ]
 
-    def only(self, chosen: Sequence[int]) -> "HeldShard":
-        """The same with some blocks, rising, and no others."""
+    def only(self, chosen: Sequence[int], keep: Collection[int] = ()) -> "HeldShard":
+        """The same with some blocks, rising, and no others; some to be kept where they are read."""
         if isinstance(self.blocks, StreamedBlocks):
-            return replace(self, blocks=replace(self.blocks, chosen=chosen))
+            return replace(self, blocks=replace(self.blocks, chosen=chosen, keep=keep))
         return replace(self, blocks=[self.blocks[number] for number in chosen])
 
     def all_but(self, chosen: Sequence[int]) -> list[int]:
@@ -124,6 +96,11 @@ class HeldShard:
             found = "no usages" if state is None else f"usages of sweep {state.stamp}"
             raise ClusterError(f"shard {self.shard.index} has {found}, sweep {order.stamp} was expected.")
         return state
+
+
+def _overlap(runs: NDArray[np.int64], start: int, stop: int) -> bool:
+    following = np.searchsorted(runs[:, 1], start, "right")
+    return bool(following < len(runs) and runs[following, 0] < stop)
 
 
 class Step:

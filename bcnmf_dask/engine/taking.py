@@ -8,7 +8,8 @@ from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block, ShardOrder, inspect_block, make_blocks, places_of, rows_of_chunks
 from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.digests import rows_checksum
-from bcnmf_dask.engine.shard_state import HeldShard, StreamedBlocks
+from bcnmf_dask.engine.shard_state import HeldShard
+from bcnmf_dask.engine.streamed import StreamedBlocks
 
 
 def from_chunks(order: ShardOrder, chunks: Sequence[Any]) -> HeldShard:

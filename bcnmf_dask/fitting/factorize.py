@@ -21,7 +21,7 @@ from bcnmf_dask.fitting.finishing import Session, finish
 from bcnmf_dask.fitting.loop import Callback, FitProgress, run_fits
 from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.fitting.settings import Settings
-from bcnmf_dask.fitting.solving import solver_of
+from bcnmf_dask.fitting.solving import pieces_kept, solver_of
 from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import FitResult
@@ -85,7 +85,8 @@ def factorize(
     solvers = solvers or [solver_of(one, inputs, plan) for one in settings]
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
-        engine = cleanup.enter_context(open_engine(client, inputs, plan, dtype, [one.n_components for one in settings]))
+        what = (inputs, plan, dtype, [one.n_components for one in settings], pieces_kept(solvers))
+        engine = cleanup.enter_context(open_engine(client, *what))
         findings = engine.load()
         refuse_bad_values(findings, inputs)
         _report(findings, inputs, settings)

@@ -87,9 +87,9 @@ class FitProgress:
         """What the next sweep needs to know."""
         return Order(self.basis, self.solver.steps, self.key, self.stamp, self.scales)
 
-    def sample(self, draw: Draw, steps: Steps) -> Sample:
+    def sample(self, draw: Draw, steps: Steps, *, goes_on: bool) -> Sample:
         """What a visit of some rows needs to know."""
-        return Sample(self.basis, steps, self.spec.loss, draw)
+        return Sample(self.basis, steps, self.spec.loss, draw, goes_on)
 
     def advance(self, record: Record, times: Times) -> None:
         """Take the sums of a visit: update the basis, write the history."""
@@ -99,7 +99,10 @@ class FitProgress:
         # What overflows is refused in words below; small products wait for threads of BLAS that others keep busy.
         with np.errstate(all="ignore"), one_blas_thread():
             divergence = LOSSES[self.spec.loss].divergence
-            divergences = {role: divergence(sums, basis) * of for role, sums in record.items()}
+            divergences = {
+                role: divergence(sums, basis) * (1.0 if draw is None else draw.weight(role))
+                for role, sums in record.items()
+            }
             new, scales = normalise(self.solver.next_basis(basis, record))
             change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
         self._refuse_non_finite(change, *divergences.values())
@@ -231,14 +234,14 @@ def _sweep(engine: Engine, fits: Sequence[FitProgress]) -> None:
 
 def _pass_over(engine: Engine, batches: Sequence[tuple[FitProgress, Draw]]) -> None:
     if batches:
-        records, times = engine.sample([fit.sample(draw, fit.solver.steps) for fit, draw in batches])
+        records, times = engine.sample([fit.sample(draw, fit.solver.steps, goes_on=True) for fit, draw in batches])
         for (fit, _), record in zip(batches, records, strict=True):
             fit.advance(record, times)
 
 
 def _look(engine: Engine, looks: Sequence[tuple[FitProgress, tuple[Draw, Steps]]]) -> None:
     if looks:
-        records, times = engine.sample([fit.sample(*look) for fit, look in looks])
+        records, times = engine.sample([fit.sample(*look, goes_on=False) for fit, look in looks])
         for (fit, (draw, _)), record in zip(looks, records, strict=True):
             fit.look_back(record, times, draw.of)
 

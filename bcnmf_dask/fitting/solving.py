@@ -1,19 +1,24 @@
 """Which solver a fit has, by its name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.solvers.accelerated import Accelerated
 from bcnmf_dask.solvers.base import Solver
-from bcnmf_dask.solvers.online import PASSES, Online, default_batch
+from bcnmf_dask.solvers.online import PASSES, Online, first_draw
 from bcnmf_dask.solvers.published import Published
 
 
 def solver_of(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
     """The solver that the settings name, for these rows."""
     return _MAKERS[settings.solver](settings, inputs, plan)
+
+
+def pieces_kept(solvers: Iterable[Solver]) -> int:
+    """Pieces of rows, at most, that fits which begin draw from again and again."""
+    return sum(solver.draw.pieces_kept for solver in solvers if solver.draw is not None)
 
 
 def passes_of(max_iter: int) -> int:
@@ -27,13 +32,12 @@ def _published(settings: Settings, inputs: Inputs, _: ShardPlan) -> Solver:
 
 def _accelerated(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
     alpha, damping = settings.effective_alpha(inputs), settings.effective_damping()
-    return Accelerated(settings.loss, alpha, damping, inputs.n_rows, settings.seed, plan.chunk_rows)
+    return Accelerated(settings.loss, alpha, damping, inputs.n_rows, settings.seed, plan.block_rows)
 
 
 def _online(settings: Settings, inputs: Inputs, plan: ShardPlan) -> Solver:
-    alpha, n_rows = settings.effective_alpha(inputs), inputs.n_rows
-    size = settings.batch_size or default_batch(sum(n_rows.values()))
-    return Online(settings.loss, alpha, n_rows, size, passes_of(settings.max_iter), settings.seed, plan.chunk_rows)
+    first = first_draw(inputs.n_rows, settings.batch_size, settings.seed, plan.block_rows)
+    return Online(settings.loss, settings.effective_alpha(inputs), first, passes_of(settings.max_iter))
 
 
 _MAKERS: Mapping[str, Callable[[Settings, Inputs, ShardPlan], Solver]] = {

@@ -51,18 +51,18 @@ class Accelerated(Solver):
     n_rows : mapping of role to int
     seed : int
         Of the sample.
-    longest : int
-        Neighbouring rows that are drawn together, at most.
+    piece : int
+        Neighbouring rows that are read together.
     """
 
     def __init__(
-        self, loss: str, alpha: float, damping: float, n_rows: Mapping[Role, int], seed: int, longest: int
+        self, loss: str, alpha: float, damping: float, n_rows: Mapping[Role, int], seed: int, piece: int
     ) -> None:
         self._loss = LOSSES[loss]
         self._alpha = alpha
         self._damping = damping
         of = max(1, sum(n_rows.values()) // SAMPLE_ROWS)
-        self._sample = Draw((seed,), 0, min(of, *n_rows.values()), n_rows, longest)
+        self._sample = Draw((seed,), 0, min(of, *n_rows.values()), n_rows, piece)
         self._sweeps = 0
         self._next_look = FIRST_LOOK
         self._lowest = np.inf
@@ -87,7 +87,8 @@ class Accelerated(Solver):
     def judge(self, basis: NDArray[np.float64], record: Record) -> NDArray[np.float64]:
         """See `Solver.judge`."""
         self._next_look *= 2
-        divergences = {role: self._loss.divergence(sums, basis) for role, sums in record.items()}
+        weight, divergence = self._sample.weight, self._loss.divergence
+        divergences = {role: weight(role) * divergence(sums, basis) for role, sums in record.items()}
         contrast = self._alpha * divergences.get("background", 0.0)
         objective, size = divergences["target"] - contrast, divergences["target"] + contrast
         if self._accepted is not None and not objective <= self._lowest + TOLERANCE * size:

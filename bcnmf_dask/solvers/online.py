@@ -7,6 +7,7 @@ background it keeps the tangent where it was taken. With its Gram matrix, repeat
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,23 @@ def default_batch(n_rows: int) -> int:
     return min(max(n_rows // 100, SMALLEST_BATCH), LARGEST_BATCH)
 
 
+def first_draw(n_rows: Mapping[Role, int], batch_size: int | None, seed: int, piece: int) -> Draw:
+    """The first batch of the first pass; the others differ in number and seed.
+
+    Parameters
+    ----------
+    n_rows : mapping of role to int
+    batch_size : int or None
+        Rows of both roles, about; None is `default_batch`.
+    seed : int
+        Of the order of the rows.
+    piece : int
+        Neighbouring rows that are read together.
+    """
+    together = sum(n_rows.values())
+    return Draw((seed, 0), 0, -(-together // (batch_size or default_batch(together))), n_rows, piece)
+
+
 class Online(Solver):
     """Passes over the rows in batches, then one sweep at the final basis.
 
@@ -51,33 +69,17 @@ class Online(Solver):
     loss : {"frobenius", "kullback-leibler"}
     alpha : float
         Effective strength of the contrast: the factor of the background's sum over all rows.
-    n_rows : mapping of role to int
-    batch_size : int
-        Rows of both roles, about.
+    first : Draw
+        See `first_draw`.
     passes : int
-    seed : int
-        Of the order of the rows.
-    longest : int
-        Neighbouring rows that are drawn together, at most.
     """
 
-    def __init__(
-        self,
-        loss: str,
-        alpha: float,
-        n_rows: Mapping[Role, int],
-        batch_size: int,
-        passes: int,
-        seed: int,
-        longest: int,
-    ) -> None:
+    def __init__(self, loss: str, alpha: float, first: Draw, passes: int) -> None:
         self._loss = loss
         self._alpha = alpha
-        self._n_rows = n_rows
-        self._passes = passes
-        self._seed = seed
-        self._longest = longest
-        self._of = max(1, -(-sum(n_rows.values()) // batch_size))
+        self._first = first
+        self._n_rows = first.n_rows
+        self._last_batch = passes * first.of
         self._batches = 0
         self._memory = MEMORIES[loss]
         self._sums: dict[Role, Sums] = {}
@@ -86,15 +88,15 @@ class Online(Solver):
     @property
     def draw(self) -> Draw | None:
         """See `Solver`."""
-        number, of = self._batches, self._of
-        if number >= self._passes * of:
+        if self._batches >= self._last_batch:
             return None
-        return Draw((self._seed, number // of), number % of, of, self._n_rows, self._longest)
+        passed, number = divmod(self._batches, self._first.of)
+        return replace(self._first, seed=(self._first.seed[0], passed), number=number)
 
     @property
     def done(self) -> bool | None:
         """See `Solver`."""
-        return self._batches > self._passes * self._of
+        return self._batches > self._last_batch
 
     @property
     def steps(self) -> Steps:
@@ -148,8 +150,8 @@ class Online(Solver):
     def stop(self) -> bool:
         """See `Solver.stop`: the usages are still those of the start, and are fitted first."""
         if self.draw is None:
-            return self._batches > self._passes * self._of
-        self._batches = self._passes * self._of
+            return self._batches > self._last_batch
+        self._batches = self._last_batch
         return False
 
     def state(self) -> State:

@@ -40,7 +40,7 @@ def labelled(rows, shuffled):
 
 def held(inputs, dtype="float32"):
     """The arrays of all blocks that the engine of this process holds."""
-    engine = LocalEngine(inputs, plan_shards(inputs), dtype, [K], 1)
+    engine = LocalEngine(inputs, plan_shards(inputs), dtype, [K], n_threads=1)
     engine.load()
     found = [part for one in engine._residency._held() for block in one.blocks for part in block.parts.values()]
     engine.close()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 
 import dask
 import numpy as np
@@ -10,11 +11,14 @@ import scipy.sparse as sp
 from cases import KINDS, F, K, counts
 from zarr.storage import LocalStore
 
+from bcnmf_dask.data import draws
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine import streamed
 from bcnmf_dask.engine.base import FitSpec
 from bcnmf_dask.engine.clients import open_engine
+from bcnmf_dask.engine.memory import BLOCKS_OF_PIECE
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.updates.initialise import draw_basis, even_usages, normalise
 from bcnmf_dask.updates.multiplicative import Steps
@@ -22,7 +26,7 @@ from bcnmf_dask.updates.multiplicative import Steps
 LOSSES = ("frobenius", "kullback-leibler")
 WHERE = ("local", "cluster")
 STEPS = Steps(2, 1.0)
-LONGEST = 16
+PIECE = 16
 LITTLE = {"bcnmf-dask.memory-limit": "1 MB"}
 FORMS = {"dense": np.asarray, "csr": sp.csr_array, "integers": lambda rows: sp.csr_array(rows.astype(np.int64))}
 
@@ -36,7 +40,7 @@ def basis(dtype):
 
 
 def draw(inputs, number=0, of=1, seed=7):
-    return Draw((seed,), number, of, inputs.n_rows, LONGEST)
+    return Draw((seed,), number, of, inputs.n_rows, PIECE)
 
 
 def sample(one, loss, dtype="float32"):
@@ -146,7 +150,7 @@ def test_streamed_rows_give_the_bits_of_resident_ones(kind, where, tmp_path, cli
         assert [bits(taken(engine, wanted)) for _ in range(2)] == [expected] * 2
 
 
-def chunks_drawn(inputs, draws, height):
+def chunks_drawn(inputs, wanted_draws, height):
     """Chunks, by store and number, of the blocks with drawn rows."""
     wanted = set()
     for shard in plan_shards(inputs).shards:
@@ -154,7 +158,7 @@ def chunks_drawn(inputs, draws, height):
         for start in range(shard.start, shard.stop, shard.block_rows):
             stop = min(start + shard.block_rows, shard.stop)
             rows = first + start - shard.start, first + stop - shard.start
-            if any(len(one.runs(role, *rows)) for one in draws):
+            if any(len(one.runs(role, *rows)) for one in wanted_draws):
                 wanted |= {(shard.store, chunk) for chunk in range(start // height, -(-stop // height))}
     return wanted
 
@@ -174,10 +178,50 @@ def test_only_blocks_with_drawn_rows_are_read(numbers, tmp_path, monkeypatch):
 
     with dask.config.set(LITTLE), engine_of(inputs, False) as engine:
         monkeypatch.setattr(LocalStore, "get", counted)
-        draws = [draw(inputs, number, 100) for number in numbers]
-        taken(engine, [sample(one, loss) for one in draws for loss in LOSSES])
-    expected = chunks_drawn(inputs, draws, height=64)
+        wanted = [draw(inputs, number, 100) for number in numbers]
+        taken(engine, [sample(one, loss) for one in wanted for loss in LOSSES])
+    expected = chunks_drawn(inputs, wanted, height=64)
     every = sum(-(-count // 64) for count in inputs.n_rows.values())
     assert 0 < len(expected) < every
     assert set(read) == expected
     assert set(read.values()) == {1}
+
+
+@pytest.mark.parametrize("of", [3, 40, 400])
+@pytest.mark.parametrize("kind", ["zarr", "anndata-zarr-csr", "roles-zarr"])
+def test_a_pass_in_draws_reads_every_block_once(kind, of, tmp_path, monkeypatch):
+    """Roles of one store may lie anywhere in its blocks: those at the seams of two windows are then read twice."""
+    monkeypatch.setattr(draws, "PIECES", 2)
+    inputs = read_inputs(*KINDS[kind](tmp_path))
+    plan, read = plan_shards(inputs), Counter()
+    make_blocks = streamed.make_blocks
+
+    def counted(*arguments):
+        for block in make_blocks(*arguments):
+            read[block.number] += 1
+            yield block
+
+    with dask.config.set(LITTLE), engine_of(inputs, False) as engine:
+        monkeypatch.setattr(streamed, "make_blocks", counted)
+        whole = Draw((7,), 0, of, inputs.n_rows, plan.block_rows)
+        most = 0
+        for number in range(of):
+            one = replace(whole, number=number)
+            taken(engine, [replace(sample(one, LOSSES[1]), goes_on=True)])
+            kept = sum(len(held.blocks.kept) for held in engine._residency._held())
+            most = max(most, kept)
+    assert set(read) == set(range(plan.n_blocks))
+    assert max(read.values()) <= (4 if kind == "roles-zarr" else 1)
+    assert most <= BLOCKS_OF_PIECE * whole.pieces_kept + 1
+
+
+def test_blocks_are_kept_only_for_draws_that_follow(tmp_path):
+    inputs = read_inputs(*KINDS["zarr"](tmp_path))
+    one = sample(Draw((7,), 0, 40, inputs.n_rows, plan_shards(inputs).block_rows), LOSSES[0])
+    with dask.config.set(LITTLE), engine_of(inputs, False) as engine:
+        for wanted, some in ((replace(one, goes_on=True), True), (one, False)):
+            taken(engine, [wanted])
+            assert any(held.blocks.kept for held in engine._residency._held()) == some
+        taken(engine, [replace(one, goes_on=True)])
+        engine.fingerprint()
+        assert not any(held.blocks.kept for held in engine._residency._held()), "all rows were gone through"

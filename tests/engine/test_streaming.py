@@ -85,7 +85,7 @@ def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
         return from_path(order, source)
 
     monkeypatch.setattr("bcnmf_dask.engine.resident.from_path", take)
-    engine = local.LocalEngine(inputs, plan, "float32", [3], 2)
+    engine = local.LocalEngine(inputs, plan, "float32", [3], n_threads=2)
     with pytest.raises(InputError, match="damaged"):
         engine.load()
     engine.close()

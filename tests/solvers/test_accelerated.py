@@ -13,7 +13,7 @@ F, K = 4, 2
 
 
 def make_solver(loss="frobenius", alpha=0.0, damping=0.7, n_rows=None):
-    return Accelerated(loss, alpha, damping, n_rows or {"target": 100, "background": 50}, seed=3, longest=8)
+    return Accelerated(loss, alpha, damping, n_rows or {"target": 100, "background": 50}, seed=3, piece=8)
 
 
 def record(divergence, background=0.0):

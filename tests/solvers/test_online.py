@@ -6,7 +6,7 @@ from small_counts import X, Y, make
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.solvers.memories import MEMORIES, Sums
-from bcnmf_dask.solvers.online import CONTRAST_STEPS, PASSES, PLAIN_STEPS, TRANSFORM, Online, default_batch
+from bcnmf_dask.solvers.online import CONTRAST_STEPS, PASSES, PLAIN_STEPS, TRANSFORM, Online, default_batch, first_draw
 from bcnmf_dask.updates.initialise import normalise
 from bcnmf_dask.updates.losses import LOSSES
 from bcnmf_dask.updates.statistics import ROLES, Statistics
@@ -16,7 +16,7 @@ F, K = 6, 3
 
 def make_solver(loss="frobenius", alpha=1.0, n_rows=None, batch_size=10, passes=2):
     n_rows = {"target": 60, "background": 40} if n_rows is None else n_rows
-    return Online(loss, alpha, n_rows, batch_size, passes, seed=5, longest=4)
+    return Online(loss, alpha, first_draw(n_rows, batch_size, seed=5, piece=4), passes)
 
 
 def statistics(loss, seed):

@@ -1,0 +1,56 @@
+"""Blocks whose rows do not stay in memory."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from bcnmf_dask.data.loading import Block, ShardOrder, bounds_of, make_blocks
+from bcnmf_dask.data.passes import Passes
+
+
+@dataclass(frozen=True)
+class StreamedBlocks:
+    """Blocks of a shard, read whenever they are gone through, but for those kept since the last time.
+
+    Attributes
+    ----------
+    chosen : sequence of int or None
+        Which, counted within the shard, rising; None is all.
+    keep : collection of int
+        Those that may be wanted the next time: they stay, once they have been read.
+    kept : dict of int to Block
+        Changed in place.
+    """
+
+    order: ShardOrder
+    passes: Passes
+    chosen: Sequence[int] | None = None
+    keep: Collection[int] = ()
+    kept: dict[int, Block] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Block]:
+        """Those that are kept, then the others from the first to the last."""
+        chosen = range(self.order.shard.n_blocks) if self.chosen is None else self.chosen
+        here = {number: self.kept[number] for number in chosen if number in self.kept}
+        missing = [number for number in chosen if number not in here]
+        for number in self.kept.keys() - set(self.keep):
+            del self.kept[number]
+        yield from here.values()
+        here.clear()
+        for block in self._read(missing):
+            number = block.number - self.order.shard.first_block
+            if number in self.keep:
+                self.kept[number] = block
+            yield block
+
+    def _read(self, numbers: Sequence[int]) -> Iterator[Block]:
+        bounds = bounds_of(self.order.shard)
+        for first, behind in _neighbours(numbers):
+            yield from make_blocks(self.order, self.passes.blocks(bounds[first : behind + 1]), first)
+
+
+def _neighbours(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Rising numbers as runs without gaps: (first, the one behind the last)."""
+    cuts = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    for start, stop in pairwise([0, *cuts, len(numbers)] if numbers else []):
+        yield numbers[start], numbers[stop - 1] + 1
