@@ -87,7 +87,7 @@ class FitProgress:
         """What the next sweep needs to know."""
         return Order(self.basis, self.solver.steps, self.key, self.stamp, self.scales)
 
-    def sample(self, draw: Draw, steps: Steps, *, goes_on: bool) -> Sample:
+    def sample(self, draw: Draw, steps: Steps, *, goes_on: bool = False) -> Sample:
         """What a visit of some rows needs to know."""
         return Sample(self.basis, steps, self.spec.loss, draw, goes_on)
 
@@ -241,7 +241,7 @@ def _pass_over(engine: Engine, batches: Sequence[tuple[FitProgress, Draw]]) -> N
 
 def _look(engine: Engine, looks: Sequence[tuple[FitProgress, tuple[Draw, Steps]]]) -> None:
     if looks:
-        records, times = engine.sample([fit.sample(*look, goes_on=False) for fit, look in looks])
+        records, times = engine.sample([fit.sample(*look) for fit, look in looks])
         for (fit, (draw, _)), record in zip(looks, records, strict=True):
             fit.look_back(record, times, draw.of)
 
