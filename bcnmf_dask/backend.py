@@ -1,10 +1,15 @@
 """Array kinds the mathematics works on. Only this module may know about an optional GPU library."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+
+from bcnmf_dask.errors import InputError
 
 Rows: TypeAlias = Any
 """Rows x features: a dense array or a SciPy CSR array (SciPy's have no static types)."""
@@ -22,26 +27,6 @@ def slice_rows(rows: Rows, start: int, stop: int) -> Rows:
     first, last = int(rows.indptr[start]), int(rows.indptr[stop])
     indptr = rows.indptr[start : stop + 1] - first
     return csr_of(rows.data[first:last], rows.indices[first:last], indptr, rows.shape[1])
-
-
-def pick_rows(rows: Rows, ranges: Any) -> Rows:
-    """The rows of ``ranges``, pairs of start and stop, in this order; a view where there is only one."""
-    picked = [slice_rows(rows, int(start), int(stop)) for start, stop in ranges]
-    if len(picked) == 1:
-        return picked[0]
-    if not is_sparse(rows):
-        return np.concatenate(picked)
-    lengths = np.concatenate([np.diff(one.indptr) for one in picked])
-    indptr = np.concatenate([[0], np.cumsum(lengths, dtype=rows.indptr.dtype)])
-    data, indices = (np.concatenate([getattr(one, name) for one in picked]) for name in ("data", "indices"))
-    return csr_of(data, indices, indptr.astype(rows.indptr.dtype), rows.shape[1])
-
-
-def row_sums(rows: Rows, dtype: Any) -> NDArray[Any]:
-    """Of each row, (n,): of values in this dtype, so that it is the same in which type they are held."""
-    if is_sparse(rows):
-        rows = csr_of(rows.data.astype(dtype, copy=False), rows.indices, rows.indptr, rows.shape[1])
-    return np.asarray(rows.astype(dtype, copy=False) @ np.ones(rows.shape[1], dtype), dtype=dtype)
 
 
 def csr_of(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_features: int) -> Rows:
@@ -75,3 +60,81 @@ def owned(array: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
     product change from run to run.
     """
     return np.array(array, dtype=dtype, order="C", copy=True)
+
+
+@cache
+def no_device() -> str | None:
+    """Why this process cannot compute on a CUDA device, in words; None if it can."""
+    try:
+        import cupy
+    except ImportError:
+        return "CuPy is not installed (pip install 'bcnmf-dask[gpu-cu13]', or gpu-cu12 for a driver of CUDA 12)"
+    try:
+        found = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy finds no CUDA driver or device ({error})"
+    return None if found else "this process sees no CUDA device (CUDA_VISIBLE_DEVICES?)"
+
+
+def cupy() -> Any:
+    """CuPy.
+
+    Raises
+    ------
+    InputError
+        If this process cannot compute on a CUDA device.
+    """
+    missing = no_device()
+    if missing is not None:
+        raise InputError(f"device: got 'cuda', but {missing}. Expected a CUDA device; device='cpu' needs none.")
+    import cupy
+
+    return cupy
+
+
+def is_on_device(array: Any) -> bool:
+    """Whether an array is one of CuPy's, dense or CSR; knows without loading CuPy."""
+    return type(array).__module__.partition(".")[0] in ("cupy", "cupyx")
+
+
+def to_device(array: Any) -> Any:
+    """On the device of this process, in the order of C."""
+    return cupy().ascontiguousarray(cupy().asarray(array))
+
+
+def to_host(array: Any) -> Any:
+    """As NumPy or SciPy have it, whatever it was."""
+    return array.get() if is_on_device(array) else array
+
+
+def beside(array: NDArray[Any], other: Any) -> Any:
+    """An array of the host where another one is."""
+    return to_device(array) if is_on_device(other) else array
+
+
+def free_device_memory() -> int:
+    """Bytes that this process may still take on its device."""
+    free, _ = cupy().cuda.runtime.memGetInfo()
+    pool = cupy().get_default_memory_pool()
+    return int(free + pool.free_bytes())
+
+
+@contextmanager
+def copying_to_device() -> Iterator[None]:
+    """Copies within it run beside kernels that are at work, and are complete behind it."""
+    with cupy().cuda.Stream(non_blocking=True) as stream:
+        yield
+        stream.synchronize()
+
+
+def finish_on_device() -> None:
+    """Wait for the kernels that this thread has launched."""
+    cupy().cuda.get_current_stream().synchronize()
+
+
+def ran_out_of_device_memory(error: BaseException) -> bool:
+    """Whether that is what an error says; free memory is then given back to the device."""
+    ran_out = type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("cupy")
+    if ran_out:
+        cupy().get_default_memory_pool().free_all_blocks()
+    return ran_out

@@ -121,6 +121,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         *,
         background: Any = None,
         client: Any = None,
+        device: str = "auto",
         features: Matching = "strict",
         layer: str | None = None,
         mask_var: str | Sequence[bool] | None = None,
@@ -144,6 +145,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             Where to run. None: the current Dask client if an input is a Dask collection and one is active,
             else this process. False: this process. A client, an address, or a scheduler file: that cluster.
             ``"local"``: a cluster on this machine for the length of the fit.
+        device : {"auto", "cpu", "cuda"}
+            What every process computes on; ``"auto"`` is a CUDA device where CuPy and one are there.
         features : {"strict", "intersection"}
             ``"strict"`` wants the same features on both sides, in any order.
         layer : str, optional
@@ -188,6 +191,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         """
         settings = self._settings()
         check_parameter("dtype", self.dtype)
+        check_parameter("device", device)
         _check_callbacks(callbacks)
         if out is not None:
             check_path("out", out)
@@ -199,6 +203,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             [settings],
             dtype=self.dtype,
             client=client,
+            device=device,
             outs=[out],
             callbacks=callbacks,
             checkpoint=None if checkpoint is None else Checkpointing(checkpoint, checkpoint_every, resume),

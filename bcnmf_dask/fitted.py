@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from bcnmf_dask.data.inputs import Inputs, read_rows
 from bcnmf_dask.errors import CollapseWarning, InputError
 from bcnmf_dask.fitting.factorize import factorize
+from bcnmf_dask.fitting.parameters import check_parameter
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.results.result import load_result, save_result
@@ -26,7 +27,7 @@ SWEEPS = 500
 class FittedMixin(TransformerMixin, BaseEstimator):
     """Learnt attributes from a `FitResult`, and what is said, saved and loaded of it."""
 
-    def transform(self, rows: Any, *, layer: str | None = None, client: Any = None) -> Any:
+    def transform(self, rows: Any, *, layer: str | None = None, client: Any = None, device: str = "auto") -> Any:
         """Usages of new rows at the fitted components.
 
         Parameters
@@ -35,7 +36,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
             With the features of the fit: by name, in any order and among any others; without names, the same.
         layer : str, optional
             Layer of the AnnData to use instead of ``X``; after a fit of an AnnData, the same layer.
-        client : Client, str, False or None
+        client, device
             Where to run, as for `fit`.
 
         Returns
@@ -51,6 +52,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
             As for `fit`.
         """
         check_is_fitted(self)
+        check_parameter("device", device)
         inputs = read_rows(rows, features=self.result_.features, n_features=self.n_features_in_, layer=layer)
         self._refuse_other_layer(inputs)
         fitted = self.result_.parameters  # not those of the estimator, which may have been set since
@@ -66,7 +68,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
             start={"components": self.components_},
         )
         solver = FixedBasis(settings.effective_damping())
-        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=client, solvers=[solver])
+        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=client, device=device, solvers=[solver])
         return result.target_usages
 
     def summary(self, n_top: int = 10) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from bcnmf_dask.cli.given import Data, Given, data_of
 from bcnmf_dask.cli.options import DEFAULTS
 from bcnmf_dask.cli.plan import correction, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
-from bcnmf_dask.cli.recovery import recovery, resumable
+from bcnmf_dask.cli.recovery import Checkpoint, CheckpointEvery, Resume, recovery, resumable
 from bcnmf_dask.cli.running import client_of, where
 from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
@@ -82,10 +82,11 @@ def fit(
     scheduler: options.Scheduler = None,
     scheduler_file: options.SchedulerFile = None,
     local: options.Local = False,
+    device: options.Device = "auto",
     memory_limit: options.MemoryLimit = None,
-    checkpoint: options.Checkpoint = None,
-    checkpoint_every: options.CheckpointEvery = None,
-    resume: options.Resume = False,
+    checkpoint: Checkpoint = None,
+    checkpoint_every: CheckpointEvery = None,
+    resume: Resume = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -119,6 +120,7 @@ def fit(
                 data.target,
                 background=data.background,
                 client=client,
+                device=device,
                 out=out,
                 callbacks=[*callbacks, partial(log_times, step=course.step), *corrections],
                 **data.choices,

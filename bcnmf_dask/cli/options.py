@@ -13,7 +13,6 @@ from bcnmf_dask.updates.losses import LOSSES
 
 DEFAULTS: dict[str, Any] = {name: parameter.default for name, parameter in inspect.signature(BCNMF).parameters.items()}
 """Of the estimator, which alone decides them."""
-DEFAULT_EVERY: int = inspect.signature(BCNMF.fit).parameters["checkpoint_every"].default
 
 DATA, MODEL, STOPPING, RUNNING, RECOVERY, TALKING = (
     "What to read and write",
@@ -204,6 +203,15 @@ SchedulerFile = Annotated[
 Local = Annotated[
     bool, typer.Option("--local", help="A cluster of worker processes on this machine.", rich_help_panel=RUNNING)
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        callback=checked,
+        help="What each process computes on; auto is a CUDA device where CuPy and one are there.",
+        rich_help_panel=RUNNING,
+    ),
+]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
@@ -211,36 +219,6 @@ MemoryLimit = Annotated[
         help="Memory of each process, like '8 GB'; rows that do not fit are read in each sweep. Default: the limit of "
         "each worker, or what this machine has free.",
         rich_help_panel=RUNNING,
-    ),
-]
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR",
-        help="Save the fit here while it runs (components, usages, the history of the sweeps), so that it survives "
-        "its process. New or empty; a folder that all workers see, or a URL (s3://...). Ctrl-C and SIGTERM then save "
-        "and end the fit after the sweep with exit code 75, and show the command that resumes it.",
-        rich_help_panel=RECOVERY,
-    ),
-]
-CheckpointEvery = Annotated[
-    int | None,
-    typer.Option(
-        metavar="SWEEPS",
-        callback=checked,
-        help="Sweeps between two savings: what a crash can cost.",
-        show_default=str(DEFAULT_EVERY),
-        rich_help_panel=RECOVERY,
-    ),
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        help="Go on from the newest whole checkpoint in DIR, to the same bits as if never stopped; from the "
-        "beginning if there is none. Data and options must be the same; only --max-iter, and where it runs, may "
-        "change.",
-        rich_help_panel=RECOVERY,
     ),
 ]
 Verbose = Annotated[

@@ -1,19 +1,54 @@
 """Fits that outlive their process: how a fit that was stopped tells the way back."""
 
+import inspect
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from bcnmf_dask.cli.options import DEFAULT_EVERY
+from bcnmf_dask.cli.options import RECOVERY, checked
 from bcnmf_dask.cli.signals import sigterm_as_ctrl_c
 from bcnmf_dask.errors import BCNMFError, CheckpointError, InputError, OutputError, Preempted
+from bcnmf_dask.estimator import BCNMF
 from bcnmf_dask.results.checkpoints import CheckpointStore
+
+DEFAULT_EVERY: int = inspect.signature(BCNMF.fit).parameters["checkpoint_every"].default
+
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Save the fit here while it runs (components, usages, the history of the sweeps), so that it survives "
+        "its process. New or empty; a folder that all workers see, or a URL (s3://...). Ctrl-C and SIGTERM then save "
+        "and end the fit after the sweep with exit code 75, and show the command that resumes it.",
+        rich_help_panel=RECOVERY,
+    ),
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        metavar="SWEEPS",
+        callback=checked,
+        help="Sweeps between two savings: what a crash can cost.",
+        show_default=str(DEFAULT_EVERY),
+        rich_help_panel=RECOVERY,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on from the newest whole checkpoint in DIR, to the same bits as if never stopped; from the "
+        "beginning if there is none. Data and options must be the same; only --max-iter, and where it runs, may "
+        "change.",
+        rich_help_panel=RECOVERY,
+    ),
+]
 
 
 def recovery(checkpoint: str | None, every: int | None, resume: bool) -> dict[str, Any]:

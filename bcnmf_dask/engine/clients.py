@@ -51,7 +51,13 @@ class Scheduler(NamedTuple):
 
 @contextmanager
 def open_engine(
-    client: Any, inputs: Inputs, plan: ShardPlan, dtype: str, components: Sequence[int], pieces_kept: int = 0
+    client: Any,
+    inputs: Inputs,
+    plan: ShardPlan,
+    dtype: str,
+    components: Sequence[int],
+    pieces_kept: int = 0,
+    device: str = "cpu",
 ) -> Iterator[Engine]:
     """The engine for a fit, freed at the end.
 
@@ -62,7 +68,7 @@ def open_engine(
         process. False: this process. A client, an address (``"tcp://..."``) or a scheduler file
         (``"....json"``): there. ``"local"``: a loopback cluster for the length of the fit.
 
-    inputs, plan, dtype, components, pieces_kept
+    inputs, plan, dtype, components, pieces_kept, device
         See `LocalEngine`.
 
     Raises
@@ -75,7 +81,7 @@ def open_engine(
     with _open_client(client, [store.source for store in inputs.stores]) as connected:
         if connected is not None:
             logger.info("Dashboard of the cluster: %s", _dashboard(connected))
-        what = (inputs, plan, dtype, components, pieces_kept)
+        what = (inputs, plan, dtype, components, pieces_kept, device)
         engine: Engine = LocalEngine(*what) if connected is None else ClusterEngine(connected, *what)
         try:
             yield engine

@@ -23,9 +23,10 @@ from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, Saved, Starts, Ti
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.delivery import Delivery
 from bcnmf_dask.engine.digests import digest_of_all
+from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.holdings import Holdings
 from bcnmf_dask.engine.local import create_all_usages, cut_starts, total
-from bcnmf_dask.engine.memory import Footprint, configured_limit
+from bcnmf_dask.engine.memory import Footprint
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.scratch import Scratch
 from bcnmf_dask.engine.tree import Record
@@ -57,7 +58,7 @@ class ClusterEngine:
     Parameters
     ----------
     client : distributed.Client
-    inputs, plan, dtype, components, pieces_kept
+    inputs, plan, dtype, components, pieces_kept, device
         See `LocalEngine`.
 
     Raises
@@ -76,13 +77,14 @@ class ClusterEngine:
         dtype: str,
         components: Sequence[int],
         pieces_kept: int = 0,
+        device: str = "cpu",
     ) -> None:
         self._client = client
         self._inputs = inputs
         self._plan = plan
         self._run = uuid.uuid4().hex[:12]
         paths = [source for source in inputs.paths if source is not None]
-        self._crew = Crew(client, self._run, (plan.n_blocks, dtype, inputs.paths, configured_limit()), paths)
+        self._crew = Crew(client, self._run, (plan.n_blocks, dtype, inputs.paths, Hardware.configured(device)), paths)
         delivery = Delivery(client, self._crew, self._run, inputs, plan, dtype)
         footprint = Footprint(inputs, plan, dtype, components, (), pieces_kept)
         self._holdings = Holdings(self._crew, delivery, plan, footprint)
@@ -158,6 +160,7 @@ class ClusterEngine:
         """See `Engine.describe`."""
         return {
             "engine": "cluster",
+            "devices": self._persist("describe", lambda: self._on_owners(tasks.device)),
             "shards_per_worker": self._holdings.counts(),
             "shards_streamed": self._holdings.streamed(),
             "replayed": self._holdings.replayed,

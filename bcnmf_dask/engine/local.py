@@ -15,9 +15,11 @@ from bcnmf_dask.data.wording import about
 from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, Saved, Starts, Times
 from bcnmf_dask.engine.digests import digest_of_all
+from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.memory import Footprint, held_here, resident, room_here
 from bcnmf_dask.engine.orders import Order, Sample
-from bcnmf_dask.engine.resident import Residency, Visit
+from bcnmf_dask.engine.resident import Residency
+from bcnmf_dask.engine.summing import Visit
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.results.factors import create_usages
@@ -37,6 +39,8 @@ class LocalEngine:
         Of each fit: memory is planned for all of them.
     pieces_kept : int
         Of rows that fits draw from again: memory is planned for these, too.
+    device : {"cpu", "cuda", "auto"}
+        See `bcnmf_dask.engine.hardware.Hardware`.
     n_threads : int, optional
         Default: the cores this process may use. Changes no bit of a result.
     """
@@ -48,13 +52,14 @@ class LocalEngine:
         dtype: str,
         components: Sequence[int],
         pieces_kept: int = 0,
+        device: str = "cpu",
         n_threads: int | None = None,
     ) -> None:
         self._inputs = inputs
         self._plan = plan
         self._dtype = dtype
         self._n_threads = n_threads or usable_cores()
-        self._residency = Residency(plan.n_blocks, dtype, self._n_threads)
+        self._residency = Residency(plan.n_blocks, dtype, self._n_threads, Hardware.configured(device).place())
         self._held = held_here(inputs, plan, dtype)
         footprint = Footprint(inputs, plan, dtype, components, self._held, pieces_kept)
         self._resident = resident(footprint, room_here(self._n_threads), plan.shards)
@@ -119,6 +124,7 @@ class LocalEngine:
         streamed = self._residency.streamed()
         return {
             "engine": "local",
+            "device": self._residency.place.name,
             "threads": self._n_threads,
             "shards_streamed": streamed,
             "replayed": 0,

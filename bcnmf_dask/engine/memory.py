@@ -71,17 +71,17 @@ def room_of_worker(limit: float | None, threads: int) -> Room:
     return room_within(limit, threads) if limit else room_here(threads)
 
 
-def configured_limit() -> float | None:
+def configured_limit(name: str = "memory-limit") -> float | None:
     """Bytes per process as the Dask configuration says; InputError if that is no size, or none."""
-    wanted = dask.config.get("bcnmf-dask.memory-limit", None)
+    wanted = dask.config.get(f"bcnmf-dask.{name}", None)
     if wanted is None:
         return None
     with suppress(ValueError):
         if (limit := float(parse_bytes(wanted))) > 0:
             return limit
     raise InputError(
-        f"memory limit: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.memory-limit of the "
-        "Dask configuration, or --memory-limit); leave it out for the limit of each worker."
+        f"{name.replace('-', ' ')}: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.{name} of "
+        f"the Dask configuration, or --{name}); leave it out for what there is."
     )
 
 

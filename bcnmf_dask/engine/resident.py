@@ -6,13 +6,13 @@ a copy would silently fork the state.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
-from typing import Any, NamedTuple, NoReturn, cast
+from functools import partial, reduce
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import to_host
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block, ShardOrder
 from bcnmf_dask.data.stored import PathSource
@@ -20,6 +20,7 @@ from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.digests import digest
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.origin import start_usages
+from bcnmf_dask.engine.places import Host, Place
 from bcnmf_dask.engine.shard_state import (
     FitState,
     HeldShard,
@@ -31,27 +32,16 @@ from bcnmf_dask.engine.shard_state import (
     scaled,
     sweep_fits,
 )
+from bcnmf_dask.engine.summing import Visit, Visitors
 from bcnmf_dask.engine.taking import from_chunks, from_path
-from bcnmf_dask.engine.threads import one_blas_thread
-from bcnmf_dask.engine.tree import Node, Record, Tree
-from bcnmf_dask.engine.visiting import visit
+from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.updates.statistics import Role
 from bcnmf_dask.updates.together import make_groups
 
 Piece = tuple[int, NDArray[Any]]
-Leaf = Callable[[HeldShard, Block], Iterable[Record]]
-"""Gives the record of every fit, in their order."""
 Seen = Mapping[int, int]
 """Checksums of the rows of shards, by index."""
-
-
-class Visit(NamedTuple):
-    """What a visit of blocks here gave."""
-
-    nodes: list[dict[Node, Record]]
-    """Per fit, the sums over the subtrees that are complete here."""
-    read: float
-    """Seconds that threads waited for rows to be read, on average."""
+T = TypeVar("T")
 
 
 class Residency:
@@ -65,13 +55,14 @@ class Residency:
         Of rows, usages and bases.
     n_threads : int
         Threads that take blocks. Does not change a bit of any result.
+    place : Place, optional
+        Where blocks are computed; default the host.
     """
 
-    def __init__(self, n_blocks: int, dtype: str, n_threads: int) -> None:
-        self._n_blocks = n_blocks
+    def __init__(self, n_blocks: int, dtype: str, n_threads: int, place: Place | None = None) -> None:
         self._dtype = np.dtype(dtype)
-        self._n_threads = n_threads
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bcnmf")
+        self.place = place or Host()
+        self._visitors = Visitors(n_blocks, 1 if self.place.alone else n_threads, self.place)
         self._shards: dict[int, HeldShard] = {}
         self._lock = threading.Lock()
         self._looks = 0
@@ -84,7 +75,7 @@ class Residency:
 
     def adopt(self, order: ShardOrder, chunks: Sequence[Any]) -> Seen:
         """Take the rows of a shard from chunks that hold it; see `read`."""
-        return self._take(self._looks, from_chunks(order, chunks))
+        return self._take(self._looks, self.place.settle(from_chunks(order, chunks)))
 
     def read(self, orders: Sequence[ShardOrder], paths: Sequence[PathSource | None]) -> Seen:
         """Take the rows of some shards from the paths of their stores, and note what was seen in them.
@@ -101,17 +92,24 @@ class Residency:
         def take(part: int) -> Seen:
             """Neighbours one after the other: each strip leaves to the next what it read of its first chunk."""
             found: dict[int, int] = {}
-            for order in orders[len(orders) * part // self._n_threads : len(orders) * (part + 1) // self._n_threads]:
+            for order in orders[
+                len(orders) * part // self._visitors.n_threads : len(orders) * (part + 1) // self._visitors.n_threads
+            ]:
                 if failed.is_set() or self._closed.is_set():
                     break
                 try:
-                    found |= self._take(looks, from_path(order, cast(PathSource, paths[order.shard.store])))
+                    taken = from_path(order, cast(PathSource, paths[order.shard.store]))
+                    found |= self._take(looks, self.place.settle(taken))
                 except BaseException:
                     failed.set()
                     raise
             return found
 
-        return {index: seen for part in self._pool.map(take, range(self._n_threads)) for index, seen in part.items()}
+        return {
+            index: seen
+            for part in self._visitors.pool.map(take, range(self._visitors.n_threads))
+            for index, seen in part.items()
+        }
 
     def _take(self, looks: int, taken: HeldShard) -> Seen:
         index = taken.shard.index
@@ -137,7 +135,7 @@ class Residency:
 
     def streamed(self) -> int:
         """Shards whose rows are read in each visit."""
-        return sum(held.streamed for held in self._held())
+        return sum(held.blocks.streamed for held in self._held())
 
     def findings(self) -> Findings | None:
         """Of all shards that are here."""
@@ -148,10 +146,11 @@ class Residency:
         """Per shard, a digest of its rows."""
         with self.visiting:
             # One after the other where rows are read: each strip leaves to the next what it read of its first chunk.
-            resident = {one.shard.index: one.blocks for one in self._held() if not one.streamed}
-            made = self._pool.map(lambda blocks: digest(blocks, self._dtype), resident.values())
+            resident = {one.shard.index: one.blocks for one in self._held() if not one.blocks.streamed}
+            made = self._visitors.pool.map(lambda blocks: digest(blocks.on_host(), self._dtype), resident.values())
             found = dict(zip(resident, made, strict=True))
-            return found | {one.shard.index: digest(one.blocks, self._dtype) for one in self._held() if one.streamed}
+            streamed = [one for one in self._held() if one.blocks.streamed]
+            return found | {one.shard.index: digest(one.blocks.on_host(), self._dtype) for one in streamed}
 
     def forget(self, key: str) -> None:
         """Free the usages of a fit."""
@@ -169,10 +168,15 @@ class Residency:
         """
         with self.visiting:
             for index in indices:
-                resident = self._shards[index]
-                usages = start_usages(recipe, resident.shard, self._dtype)
-                self._replay(recipe, resident, usages)
-                resident.fits[recipe.spec.key] = FitState(recipe.spec, recipe.stamp, usages)
+                held = self._shards[index]
+                usages = self._as_it_fits(partial(self._restored, recipe, held))
+                held.fits[recipe.spec.key] = FitState(recipe.spec, recipe.stamp, usages)
+
+    def _restored(self, recipe: Recipe, held: HeldShard) -> Usages:
+        usages = self.place.usages(start_usages(recipe, held.shard, self._dtype))
+        if recipe.orders:
+            self._visitors.go_through([held], lambda _, block: replay_block(block, recipe, usages))
+        return usages
 
     def sweep(self, orders: Sequence[Order]) -> Visit:
         """Step the usages of every fit and sum their statistics over the subtrees that are complete here.
@@ -180,28 +184,31 @@ class Residency:
         A repeated request is harmless, see `Step`.
         """
         with self.visiting:
-            steps = {held.shard.index: [Step(held, order) for order in orders] for held in self._held()}
-            losses = [step.old.spec.loss for step in next(iter(steps.values()), ())]
-            groups = list(make_groups(losses, [order.prepared for order in orders]))
+            return self._as_it_fits(partial(self._sweep, orders))
 
-            def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
-                return sweep_fits(block, steps[held.shard.index], groups, self._dtype)
+    def _sweep(self, orders: Sequence[Order]) -> Visit:
+        steps = {held.shard.index: [Step(held, order) for order in orders] for held in self._held()}
+        losses = [step.old.spec.loss for step in next(iter(steps.values()), ())]
+        groups = list(make_groups(losses, [order.prepared for order in orders]))
 
-            return self._visit(self._held(), len(orders), leaf)
+        def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
+            return sweep_fits(block, steps[held.shard.index], groups, self._dtype)
+
+        return self._visitors.sum(self._held(), len(orders), leaf)
 
     def sample(self, samples: Sequence[Sample]) -> Visit:
         """Sum the statistics of drawn rows, at usages fitted anew, over the subtrees that are complete here."""
+        with self.visiting:
+            return self._as_it_fits(partial(self._sample, samples))
 
+    def _sample(self, samples: Sequence[Sample]) -> Visit:
         def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
             return (sample_block(held, block, sample) for sample in samples)
 
         wanted = [one for sample in samples for one in sample.wanted]
         later = [one for sample in samples for one in sample.wanted_later]
-        with self.visiting:
-            drawn = [(held, held.having(wanted)) for held in self._held()]
-            others = [held.shard.first_block + number for held, chosen in drawn for number in held.all_but(chosen)]
-            visited = [held.only(chosen, held.having(later)) for held, chosen in drawn]
-            return self._visit(visited, len(samples), leaf, others)
+        visited = [held.only(held.having(wanted), held.having(later)) for held in self._held()]
+        return self._visitors.sum(visited, len(samples), leaf)
 
     def evaluate(self, orders: Sequence[Order]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
@@ -210,14 +217,23 @@ class Residency:
             return (evaluate_block(block, held.state(order, order.stamp), order) for order in orders)
 
         with self.visiting:
-            return self._visit(self._held(), len(orders), leaf)
+            return self._as_it_fits(lambda: self._visitors.sum(self._held(), len(orders), leaf))
+
+    def _as_it_fits(self, visit: Callable[[], T]) -> T:
+        """What a visit gives, once there is the memory for it."""
+        while True:
+            try:
+                return visit()
+            except Exception as error:
+                if not self.place.make_room(error, self._held()):
+                    raise
 
     def pieces(self, order: Order, role: Role) -> Iterator[Piece]:
         """The scaled usages of a role: (first row, usages) per shard."""
         for resident in self._held():
             if role in resident.shard.role_rows:
                 with self.visiting:
-                    usages = scaled(resident.state(order, order.stamp).usages[role], order)
+                    usages = to_host(scaled(resident.state(order, order.stamp).usages[role], order))
                 yield resident.shard.role_rows[role][0], usages
 
     def close(self) -> None:
@@ -225,33 +241,8 @@ class Residency:
         self._closed.set()
         with self._lock:
             self._shards.clear()
-        self._pool.shutdown(wait=False)
+        self._visitors.pool.shutdown(wait=False)
 
     def _held(self) -> list[HeldShard]:
         with self._lock:
             return list(self._shards.values())
-
-    def _replay(self, recipe: Recipe, held: HeldShard, usages: Usages) -> None:
-        def replay(_: HeldShard, block: Block) -> None:
-            with np.errstate(all="ignore"):
-                replay_block(block, recipe, usages)
-
-        if recipe.orders:
-            with one_blas_thread():
-                visit(self._pool, self._n_threads, [held], replay)
-
-    def _visit(self, shards: Sequence[HeldShard], n_fits: int, leaf: Leaf, left_out: Sequence[int] = ()) -> Visit:
-        """Visit each block of some shards once for all fits; threads take blocks. Blocks left out add nothing."""
-        trees = [Tree(self._n_blocks) for _ in range(n_fits)]
-        for tree in trees:
-            for number in left_out:
-                tree.add(number, {})
-
-        def add(held: HeldShard, block: Block) -> None:
-            with np.errstate(all="ignore"):  # the loop over sweeps refuses non-finite sums in words
-                for tree, record in zip(trees, leaf(held, block), strict=True):
-                    tree.add(block.number, record)
-
-        with one_blas_thread():
-            waited = visit(self._pool, self._n_threads, shards, add)
-        return Visit([tree.nodes for tree in trees], waited)

@@ -15,6 +15,7 @@ from distributed import get_worker, secede
 
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.stored import PathSource
+from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.memory import Room, room_of_worker
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.errors import ClusterError, InputError
@@ -92,12 +93,22 @@ def sees(run: str, path: str) -> bool:  # noqa: ARG001
     return Path(path).exists()
 
 
-def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, limit: float | None) -> None:
-    """Make room for a run. ``sources`` are those of the stores that are paths, ``limit`` bytes for this process."""
+def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, hardware: Hardware) -> None:
+    """Make room for a run. ``sources`` are those of the stores that are paths.
+
+    Raises
+    ------
+    InputError
+        If this worker has not the device that was asked for, with its address and host.
+    """
     worker = get_worker()
     threads = worker.state.nthreads
-    room = room_of_worker(limit or worker.memory_manager.memory_limit, threads)
-    runs()[run] = Run(Residency(n_blocks, dtype, threads), sources, room)
+    room = room_of_worker(hardware.memory_limit or worker.memory_manager.memory_limit, threads)
+    try:
+        place = hardware.place()
+    except InputError as error:
+        raise InputError(f"{error} This was said by worker {worker.address} on host {socket.gethostname()}.") from error
+    runs()[run] = Run(Residency(n_blocks, dtype, threads, place), sources, room)
 
 
 def guard(run: str) -> None:

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import pick_rows
+from bcnmf_dask.backend import beside
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.engine.base import FitSpec, Recipe
+from bcnmf_dask.engine.blocks import Blocks
 from bcnmf_dask.engine.orders import Order, Runs, Sample
-from bcnmf_dask.engine.streamed import StreamedBlocks
-from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.engine.tree import Record, on_host
 from bcnmf_dask.errors import ClusterError
 from bcnmf_dask.updates.initialise import even_usages
 from bcnmf_dask.updates.losses import LOSSES, SweepTogether
+from bcnmf_dask.updates.rows import pick_rows
 from bcnmf_dask.updates.statistics import Evaluation, Role
 from bcnmf_dask.updates.together import Group, SharedRows
 
@@ -47,16 +48,16 @@ class HeldShard:
     """
 
     shard: Shard
-    blocks: list[Block] | StreamedBlocks
+    blocks: Blocks
     places: Sequence[Mapping[Role, slice]]
     findings: Findings
     checksum: int
     fits: dict[str, FitState] = field(default_factory=dict)
 
     @property
-    def streamed(self) -> bool:
-        """Whether its rows are read in each visit."""
-        return isinstance(self.blocks, StreamedBlocks)
+    def numbers(self) -> range:
+        """Of all its blocks: leaves of the reduction."""
+        return range(self.shard.first_block, self.shard.first_block + len(self.places))
 
     def rows_of(self, number: int, role: Role) -> tuple[int, int]:
         """Rows, counted within a role, of a block, counted within the shard."""
@@ -75,13 +76,7 @@ class HeldShard:
 
     def only(self, chosen: Sequence[int], keep: Collection[int] = ()) -> "HeldShard":
         """The same with some blocks, rising, and no others; some to be kept where they are read."""
-        if isinstance(self.blocks, StreamedBlocks):
-            return replace(self, blocks=replace(self.blocks, chosen=chosen, keep=keep))
-        return replace(self, blocks=[self.blocks[number] for number in chosen])
-
-    def all_but(self, chosen: Sequence[int]) -> list[int]:
-        """The other blocks."""
-        return sorted(set(range(len(self.places))).difference(chosen))
+        return replace(self, blocks=self.blocks.only(chosen, keep))
 
     def state(self, order: Order, *stamps: int) -> FitState:
         """The state of the fit of ``order``, which must be at one of ``stamps``.
@@ -114,7 +109,7 @@ class Step:
         self.old = held.state(order, order.stamp, order.stamp + 1)
         self._held = held
         self._new: FitState | None = None
-        self._left = held.shard.n_blocks
+        self._left = len(held.blocks.numbers)
         self._lock = threading.Lock()
 
     def ahead(self) -> FitState:
@@ -183,8 +178,8 @@ def sample_block(held: HeldShard, block: Block, sample: Sample) -> Record:
     """Take the statistics of what a sample draws of a block, at usages fitted anew."""
     loss, record = LOSSES[sample.loss], dict[Role, Any]()
     for role, rows in block.parts.items():
-        start, stop = held.rows_of(block.number - held.shard.first_block, role)
-        runs = sample.draw.runs(role, start, stop) - start
+        first, place = held.shard.role_rows[role][0], block.places[role]
+        runs = sample.draw.runs(role, first + place.start, first + place.stop) - (first + place.start)
         if len(runs):
             drawn = pick_rows(rows, runs)
             usages = even_usages(drawn, sample.basis)
@@ -198,7 +193,7 @@ def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
     record: dict[Role, Any] = {}
     for role, rows in block.parts.items():
         usages = scaled(state.usages[role][block.places[role]], order)
-        statistics = loss.contribute(rows, usages, order.prepared)
+        statistics = on_host({role: loss.contribute(rows, usages, order.prepared)})[role]
         exact = usages.astype(np.float64)
         divergence = loss.divergence(statistics, order.basis.astype(np.float64))
         record[role] = Evaluation(divergence, exact.sum(axis=0), exact.T @ exact)
@@ -207,7 +202,7 @@ def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
 
 def scaled(usages: NDArray[Any], order: Order) -> NDArray[Any]:
     """Usages matched to the basis of an order."""
-    scaled: NDArray[Any] = usages * order.scales.astype(usages.dtype)
+    scaled: NDArray[Any] = usages * beside(order.scales.astype(usages.dtype), usages)
     return scaled
 
 

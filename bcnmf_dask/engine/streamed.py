@@ -1,8 +1,9 @@
 """Blocks whose rows do not stay in memory."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import ClassVar
 
 from bcnmf_dask.data.loading import Block, ShardOrder, bounds_of, make_blocks
 from bcnmf_dask.data.passes import Passes
@@ -27,12 +28,22 @@ class StreamedBlocks:
     chosen: Sequence[int] | None = None
     keep: Collection[int] = ()
     kept: dict[int, Block] = field(default_factory=dict)
+    comes_and_goes: ClassVar[bool] = True
+    streamed: ClassVar[bool] = True
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """See `bcnmf_dask.engine.blocks.Blocks`."""
+        return [self.order.shard.first_block + number for number in self._chosen]
+
+    @property
+    def _chosen(self) -> Sequence[int]:
+        return range(self.order.shard.n_blocks) if self.chosen is None else self.chosen
 
     def __iter__(self) -> Iterator[Block]:
         """Those that are kept, then the others from the first to the last."""
-        chosen = range(self.order.shard.n_blocks) if self.chosen is None else self.chosen
-        here = {number: self.kept[number] for number in chosen if number in self.kept}
-        missing = [number for number in chosen if number not in here]
+        here = {number: self.kept[number] for number in self._chosen if number in self.kept}
+        missing = [number for number in self._chosen if number not in here]
         for number in self.kept.keys() - set(self.keep):
             del self.kept[number]
         yield from here.values()
@@ -42,6 +53,14 @@ class StreamedBlocks:
             if number in self.keep:
                 self.kept[number] = block
             yield block
+
+    def only(self, chosen: Sequence[int], keep: Collection[int]) -> "StreamedBlocks":
+        """See `bcnmf_dask.engine.blocks.Blocks`."""
+        return replace(self, chosen=chosen, keep=keep)
+
+    def on_host(self) -> Iterable[Block]:
+        """See `bcnmf_dask.engine.blocks.Blocks`."""
+        return self
 
     def _read(self, numbers: Sequence[int]) -> Iterator[Block]:
         bounds = bounds_of(self.order.shard)

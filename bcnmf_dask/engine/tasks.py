@@ -13,8 +13,9 @@ from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.memory import Room
 from bcnmf_dask.engine.orders import Order, Sample
-from bcnmf_dask.engine.resident import Seen, Visit
+from bcnmf_dask.engine.resident import Seen
 from bcnmf_dask.engine.runs import run_here
+from bcnmf_dask.engine.summing import Visit
 from bcnmf_dask.engine.tree import Node, Record, Tree
 from bcnmf_dask.updates.statistics import Role
 
@@ -43,6 +44,11 @@ class Part:
 def room(run: str) -> Room:
     """What this worker can give a run, as it was before the run began."""
     return run_here(run).room
+
+
+def device(run: str) -> str:
+    """What this worker computes on."""
+    return run_here(run).residency.place.name
 
 
 def read(run: str, orders: Sequence[ShardOrder]) -> Seen:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bcnmf_dask.backend import owned
+from bcnmf_dask.backend import owned, to_host
 from bcnmf_dask.updates.statistics import Role, merge
 
 Record = Mapping[Role, Any]
@@ -62,6 +62,16 @@ class Tree:
             start, size = min(start, sibling), size * 2
         with self._lock:
             self.nodes[start, size] = record
+
+
+def on_host(record: Record) -> Record:
+    """The same as NumPy has it, wherever its sums were made."""
+    return {role: type(sums)(*map(_on_host, sums)) for role, sums in record.items()}
+
+
+def _on_host(part: Any) -> Any:
+    found = to_host(part)
+    return float(found) if np.ndim(found) == 0 else found
 
 
 def _merge_records(left: Record, right: Record) -> Record:

@@ -1,4 +1,4 @@
-"""Handing out the blocks of shards to the threads of a process, reading ahead those that are not in memory."""
+"""Handing out the blocks of shards to the threads of a process, making ready ahead those that come and go."""
 
 import threading
 import time
@@ -52,18 +52,20 @@ def visit(pool: ThreadPoolExecutor, n_threads: int, shards: Iterable[HeldShard],
 
 
 class _Supply:
-    """Blocks for threads that take them: streamed ones as they are read, resident ones while none is ready."""
+    """Blocks for threads that take them: those that come as they are ready, those that stay while none is."""
 
     def __init__(self, shards: list[HeldShard], most: int) -> None:
-        self._resident: Iterator[Taken] = ((one, block) for one in shards if not one.streamed for block in one.blocks)
-        self._streamed = [shard for shard in shards if shard.streamed]
+        self._staying: Iterator[Taken] = (
+            (one, block) for one in shards if not one.blocks.comes_and_goes for block in one.blocks
+        )
+        self._coming = [shard for shard in shards if shard.blocks.comes_and_goes]
         self._ready: Queue[Taken] = Queue()
         self._slots = threading.Semaphore(most)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._reader = threading.Thread(target=self._read, name="bcnmf-reader", daemon=True)
-        if self._streamed:
+        if self._coming:
             self._reader.start()
 
     def take(self) -> tuple[float, Taken] | None:
@@ -71,7 +73,7 @@ class _Supply:
         with suppress(Empty):
             return 0.0, self._ready.get_nowait()
         with self._lock:
-            block = next(self._resident, None)
+            block = next(self._staying, None)
         if block is not None and not self._over.is_set():
             return 0.0, block
         started = time.perf_counter()
@@ -92,11 +94,11 @@ class _Supply:
 
     def done(self, shard: HeldShard) -> None:
         """A block of this shard was computed: another may be read."""
-        if shard.streamed:
+        if shard.blocks.comes_and_goes:
             self._slots.release()
 
     def _read(self) -> None:
-        blocks = ((shard, block) for shard in self._streamed for block in shard.blocks)
+        blocks = ((shard, block) for shard in self._coming for block in shard.blocks)
         try:
             while self._may_read() and (taken := next(blocks, None)) is not None:
                 self._ready.put(taken)

@@ -42,6 +42,7 @@ def factorize(
     *,
     dtype: str,
     client: Any = None,
+    device: str = "auto",
     outs: Sequence[Out] | None = None,
     callbacks: Sequence[Callback] = (),
     solvers: Sequence[Solver] | None = None,
@@ -57,6 +58,8 @@ def factorize(
         Of rows, usages and bases; sums over blocks are float64.
     client : object
         See `bcnmf_dask.engine.clients.open_engine`.
+    device : {"auto", "cpu", "cuda"}
+        See `bcnmf_dask.engine.hardware.Hardware`.
     outs : sequence of path or None, optional
         Where each result is written; None writes a result only if its usages are lazy, to a temporary
         directory.
@@ -85,7 +88,7 @@ def factorize(
     solvers = solvers or [solver_of(one, inputs, plan) for one in settings]
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
-        what = (inputs, plan, dtype, [one.n_components for one in settings], pieces_kept(solvers))
+        what = (inputs, plan, dtype, [one.n_components for one in settings], pieces_kept(solvers), device)
         engine = cleanup.enter_context(open_engine(client, *what))
         findings = engine.load()
         refuse_bad_values(findings, inputs)

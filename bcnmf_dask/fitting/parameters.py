@@ -11,6 +11,7 @@ from bcnmf_dask.updates.losses import LOSSES
 START_ARRAYS = ("components", "target_usages", "background_usages")
 WEIGHTINGS = ("mean", "sum")
 DTYPES = ("float32", "float64")
+DEVICES = ("auto", "cpu", "cuda")
 SOLVERS = ("published", "accelerated", "online")
 
 
@@ -49,6 +50,7 @@ RULES: Mapping[str, Rule] = {
         f"a mapping with any of {', '.join(map(repr, START_ARRAYS))}",
     ),
     "dtype": _one_of(DTYPES),
+    "device": _one_of(DEVICES),
     "checkpoint_every": Rule(lambda value: _whole(value, 1), "a whole number of sweeps, at least 1"),
     "solver": _one_of(SOLVERS),
     "batch_size": Rule(lambda value: value is None or _whole(value, 1), "a whole number of rows, at least 1, or None"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import Rows, is_on_device, to_device
 from bcnmf_dask.kernels.lanes import padded, width_of
 
 
@@ -48,6 +49,15 @@ class Basis:
     def gram_lanes(self) -> NDArray[Any]:
         """The Gram matrix, padded likewise."""
         return padded(self.gram)
+
+    @cached_property
+    def on_device(self) -> "Basis":
+        """The same on the device of this process."""
+        return Basis(to_device(self.values))
+
+    def beside(self, rows: Rows) -> "Basis":
+        """The same where some dense rows are."""
+        return self.on_device if is_on_device(rows) else self
 
     @property
     def width(self) -> tuple[int, ...]:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows, is_sparse, parts_of
 from bcnmf_dask.kernels import csr, products
 from bcnmf_dask.kernels.lanes import padded, width_of
-from bcnmf_dask.kernels.numbers import sum_of_squares
+from bcnmf_dask.updates import device_csr
 from bcnmf_dask.updates.basis import Basis
+from bcnmf_dask.updates.data_terms import sum_of_squares
+from bcnmf_dask.updates.device_csr import DeviceCSR
 from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
@@ -37,30 +39,38 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) 
     ndarray (n, n_components)
         New usages; with an exponent of at most 1, their divergence is never larger.
     """
+    if isinstance(rows, DeviceCSR):
+        stepped: NDArray[Any] = device_csr.step_frobenius(rows, usages, basis.on_device, _step_of(usages, steps))
+        return stepped
     if is_sparse(rows):
         new, step = np.empty_like(usages), _step_of(usages, steps)
         csr.step_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, basis.width)
         return new
-    return step_tiles(rows, usages, partial(_step, basis, steps))
+    return step_tiles(rows, usages, partial(_step, basis.beside(rows), steps))
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
     """What these rows add to the `Statistics` of a sweep, at the new usages."""
+    if isinstance(rows, DeviceCSR):
+        return _statistics(usages, *device_csr.sum_frobenius(rows, usages))
     if is_sparse(rows):
         cross = np.zeros_like(basis.lanes)
         csr.sum_frobenius(parts_of(rows), usages, cross, basis.width)
-        return _statistics(usages, cross, _squares(rows.data, usages))
+        return _statistics(usages, cross, sum_of_squares(rows.data, usages.dtype))
     return _statistics(usages, *sum_tiles(rows, usages, _sum))
 
 
 def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple[NDArray[Any], Statistics]:
-    """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
+    """`update_usages`, then `contribute`; on a CPU while a few rows are at hand, with the same bits."""
+    if isinstance(rows, DeviceCSR):
+        new = update_usages(rows, usages, basis, steps)
+        return new, contribute(rows, new, basis)
     if is_sparse(rows):
         new = np.empty_like(usages)
         cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
         csr.sweep_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, cross, basis.width)
-        return new, _statistics(new, cross, _squares(rows.data, usages))
-    new, cross, squares = sweep_tiles(rows, usages, partial(_step, basis, steps), _sum)
+        return new, _statistics(new, cross, sum_of_squares(rows.data, usages.dtype))
+    new, cross, squares = sweep_tiles(rows, usages, partial(_step, basis.beside(rows), steps), _sum)
     return new, _statistics(new, cross, squares)
 
 
@@ -115,17 +125,12 @@ def _step_of(usages: NDArray[Any], steps: Steps) -> tuple[Any, float, int]:
     return usages.dtype.type(EPS), steps.exponent, steps.times
 
 
-def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
+def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> Any:
     cross += usages.T @ values
-    return _squares(values.reshape(-1), usages)
+    return sum_of_squares(values, usages.dtype)
 
 
-def _squares(values: NDArray[Any], usages: NDArray[Any]) -> float:
-    """Of values in the type of the usages."""
-    return float(sum_of_squares(values, usages.dtype.type(1)))
-
-
-def _statistics(usages: NDArray[Any], cross: NDArray[Any], squares: float) -> Statistics:
+def _statistics(usages: NDArray[Any], cross: NDArray[Any], squares: Any) -> Statistics:
     """Of sums over rows; what pads the cross is cut off."""
     gram = (usages.T @ usages).astype(np.float64)
     return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C"), gram, squares)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, row_sums
+from bcnmf_dask.backend import Rows
+from bcnmf_dask.updates.rows import row_sums
 from bcnmf_dask.updates.statistics import ROLES, Role
 
 _BASIS_STREAM = len(ROLES)

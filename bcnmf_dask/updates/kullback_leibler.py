@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, is_sparse, parts_of
 from bcnmf_dask.kernels import csr
-from bcnmf_dask.kernels.numbers import sum_of_logarithms
+from bcnmf_dask.updates import device_csr
 from bcnmf_dask.updates.basis import Basis
+from bcnmf_dask.updates.data_terms import sum_of_logarithms
+from bcnmf_dask.updates.device_csr import DeviceCSR
 from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
@@ -34,29 +36,38 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) 
     ndarray (n, n_components)
         New usages; with an exponent of at most 1, their divergence is never larger.
     """
+    if isinstance(rows, DeviceCSR):
+        stepped: NDArray[Any] = device_csr.step_kullback_leibler(rows, usages, basis.on_device, _step_of(usages, steps))
+        return stepped
     if is_sparse(rows):
         new, step = np.empty_like(usages), _step_of(usages, steps)
         csr.step_kullback_leibler(parts_of(rows), usages, basis.lanes, basis.sums, step, new, basis.width)
         return new
-    return step_tiles(rows, usages, partial(_step, basis, steps))
+    return step_tiles(rows, usages, partial(_step, basis.beside(rows), steps))
 
 
 def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
     """What these rows add to the `Statistics` of a sweep, at the new usages and the same basis."""
+    if isinstance(rows, DeviceCSR):
+        return _statistics(usages, *device_csr.sum_kullback_leibler(rows, usages, basis.on_device, _eps_of(usages)))
     if is_sparse(rows):
-        cross, eps = np.zeros_like(basis.lanes), usages.dtype.type(EPS)
+        cross, eps = np.zeros_like(basis.lanes), _eps_of(usages)
         data_term = csr.sum_kullback_leibler(parts_of(rows), usages, basis.lanes, eps, cross, basis.width)
         return _statistics(usages, cross, data_term)
-    return _statistics(usages, *sum_tiles(rows, usages, partial(_sum, basis)))
+    return _statistics(usages, *sum_tiles(rows, usages, partial(_sum, basis.beside(rows))))
 
 
 def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple[NDArray[Any], Statistics]:
-    """`update_usages`, then `contribute`, while a few rows are at hand; the same bits."""
+    """`update_usages`, then `contribute`; on a CPU while a few rows are at hand, with the same bits."""
+    if isinstance(rows, DeviceCSR):
+        new = update_usages(rows, usages, basis, steps)
+        return new, contribute(rows, new, basis)
     if is_sparse(rows):
         new = np.empty_like(usages)
         cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
         given = parts_of(rows), usages, basis.lanes, basis.sums, step
         return new, _statistics(new, cross, csr.sweep_kullback_leibler(*given, new, cross, basis.width))
+    basis = basis.beside(rows)
     new, cross, data_term = sweep_tiles(rows, usages, partial(_step, basis, steps), partial(_sum, basis))
     return new, _statistics(new, cross, data_term)
 
@@ -70,13 +81,17 @@ def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]
 
 def _step_of(usages: NDArray[Any], steps: Steps) -> tuple[Any, float, int]:
     """As the kernels want it."""
-    return usages.dtype.type(EPS), steps.exponent, steps.times
+    return _eps_of(usages), steps.exponent, steps.times
 
 
-def _sum(basis: Basis, values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> float:
+def _eps_of(usages: NDArray[Any]) -> Any:
+    return usages.dtype.type(EPS)
+
+
+def _sum(basis: Basis, values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> Any:
     quotients = _quotients(values, usages, basis)
     cross += usages.T @ quotients
-    return float(sum_of_logarithms(values.reshape(-1), quotients.reshape(-1)))
+    return sum_of_logarithms(values, quotients)
 
 
 def _quotients(values: NDArray[Any], usages: NDArray[Any], basis: Basis) -> NDArray[Any]:
@@ -86,7 +101,7 @@ def _quotients(values: NDArray[Any], usages: NDArray[Any], basis: Basis) -> NDAr
     return reconstruction
 
 
-def _statistics(usages: NDArray[Any], cross: NDArray[Any], data_term: float) -> Statistics:
+def _statistics(usages: NDArray[Any], cross: NDArray[Any], data_term: Any) -> Statistics:
     """Of sums over rows; what pads the cross is cut off."""
     mass = usages.sum(axis=0, dtype=np.float64)
     return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C"), mass, data_term)

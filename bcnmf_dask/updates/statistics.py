@@ -10,7 +10,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Statistics(NamedTuple):
-    """Sums over the rows of one role that the basis update needs and nothing more.
+    """Sums over the rows of one role that the basis update needs and nothing more; of rows on a device they are there.
 
     Attributes
     ----------

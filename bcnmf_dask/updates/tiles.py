@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows
+from bcnmf_dask.backend import Rows, is_on_device
 
 TILE = 2**18
 """Values of a tile."""
+TILE_ON_DEVICE = 2**24
+"""Of rows on a device, where a tile only bounds the memory of what is made of it."""
 
 
 def tiles(rows: Rows, dtype: np.dtype[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
     """Places and values, in ``dtype``, of some dense rows after the other; always the same for rows of one shape."""
-    step = max(TILE // rows.shape[1], 1)
+    step = max((TILE_ON_DEVICE if is_on_device(rows) else TILE) // rows.shape[1], 1)
     for start in range(0, rows.shape[0], step):
         place = slice(start, min(start + step, rows.shape[0]))
         yield place, rows[place].astype(dtype, copy=False)
@@ -22,7 +24,7 @@ def tiles(rows: Rows, dtype: np.dtype[Any]) -> Iterator[tuple[slice, NDArray[Any
 
 Step = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 """New usages of some rows, from their values and usages."""
-Add = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], float]
+Add = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Any]
 """Adds what some values and usages give to a cross (n_components, n_features), and returns their data term."""
 
 
@@ -34,7 +36,7 @@ def step_tiles(rows: Rows, usages: NDArray[Any], step: Step) -> NDArray[Any]:
     return new
 
 
-def sum_tiles(rows: Rows, usages: NDArray[Any], add: Add) -> tuple[NDArray[Any], float]:
+def sum_tiles(rows: Rows, usages: NDArray[Any], add: Add) -> tuple[NDArray[Any], Any]:
     """The cross (n_features, n_components) and the data term of all rows."""
     cross, data_term = _no_cross(rows, usages), 0.0
     for place, values in tiles(rows, usages.dtype):
@@ -42,7 +44,7 @@ def sum_tiles(rows: Rows, usages: NDArray[Any], add: Add) -> tuple[NDArray[Any],
     return cross.T, data_term
 
 
-def sweep_tiles(rows: Rows, usages: NDArray[Any], step: Step, add: Add) -> tuple[NDArray[Any], NDArray[Any], float]:
+def sweep_tiles(rows: Rows, usages: NDArray[Any], step: Step, add: Add) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """`step_tiles`, then `sum_tiles` of the new usages, tile by tile."""
     new, cross, data_term = np.empty_like(usages), _no_cross(rows, usages), 0.0
     for place, values in tiles(rows, usages.dtype):
@@ -52,4 +54,4 @@ def sweep_tiles(rows: Rows, usages: NDArray[Any], step: Step, add: Add) -> tuple
 
 
 def _no_cross(rows: Rows, usages: NDArray[Any]) -> NDArray[Any]:
-    return np.zeros((usages.shape[1], rows.shape[1]), usages.dtype)
+    return np.zeros_like(usages, shape=(usages.shape[1], rows.shape[1]))

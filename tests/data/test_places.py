@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bcnmf_dask import split
-from bcnmf_dask.backend import is_sparse, parts_of, pick_rows, row_sums
+from bcnmf_dask.backend import is_sparse, parts_of
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.loading import order_shard, places_of
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine.taking import from_chunks
+from bcnmf_dask.updates.rows import pick_rows, row_sums
 
 FORMS = {"dense": np.asarray, "csr": sp.csr_array}
 ranges = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)).map(sorted), min_size=1, max_size=5)

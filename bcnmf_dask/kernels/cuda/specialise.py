@@ -1,0 +1,75 @@
+"""What a kernel is compiled for, and how many threads it is given."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+THREADS = 128
+"""Of a block, as `csr.cu` says."""
+WARP = 32
+NAMES = {
+    "float32": "float",
+    "float64": "double",
+    "bool": "bool",
+    "int8": "signed char",
+    "uint8": "unsigned char",
+    "int16": "short",
+    "uint16": "unsigned short",
+    "int32": "int",
+    "uint32": "unsigned int",
+    "int64": "long long",
+    "uint64": "unsigned long long",
+}
+"""Of types in C++."""
+LONG_LINE = 1024
+"""Stored values from which four warps share a line: with fewer they would wait for each other more than they work."""
+
+
+@dataclass(frozen=True)
+class Special:
+    """What kernels for CSR rows are compiled for.
+
+    Attributes
+    ----------
+    real : str
+        Type of the factors, by its name in NumPy, as are the others.
+    value, index, pointer : str
+        Types of the stored values, of their columns, and of the places where rows begin.
+    components : int
+    team : int
+        Warps that share a line.
+    """
+
+    real: str
+    value: str
+    index: str
+    pointer: str
+    components: int
+    team: int
+
+    @property
+    def lanes(self) -> int:
+        """Threads that share a stored value: about one for each three components, and whole parts of a warp."""
+        return 8 if self.components <= 32 else 16 if self.components <= 64 else WARP
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """For the compiler."""
+        types = {name.upper(): NAMES[getattr(self, name)] for name in ("real", "value", "index", "pointer")}
+        numbers = {"COMPONENTS": self.components, "LANES": self.lanes, "TEAM": self.team}
+        return ("-std=c++17", *(f"-D{name}={given}" for name, given in (types | numbers).items()))
+
+    def grid(self, n_lines: int) -> int:
+        """Blocks for so many lines."""
+        return -(-n_lines * self.team * WARP // THREADS)
+
+
+def team_for(n_lines: int, n_values: int) -> int:
+    """Warps that share a line, as long as lines are on average."""
+    return 4 if n_values >= LONG_LINE * n_lines else 1
+
+
+@cache
+def source() -> str:
+    """Of all kernels for CSR rows."""
+    return files(__package__).joinpath("csr.cu").read_text()

@@ -1,0 +1,154 @@
+"""Fits on a device are those on CPUs: in every place that rows may be, and with all that surrounds a fit."""
+
+import dask
+import emulator
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from cases import KINDS, K, counts
+
+from bcnmf_dask import BCNMF
+from bcnmf_dask.engine import moving
+from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.errors import InputError
+
+LOSSES = ("frobenius", "kullback-leibler")
+FORMS = {"csr": sp.csr_array, "dense": np.asarray, "integers": lambda rows: sp.csr_array(rows.astype(np.uint8))}
+EVERYWHERE = {
+    "on the device": {},
+    "in host memory": {"bcnmf-dask.device-memory-limit": "1 B"},
+    "some of both": {"bcnmf-dask.device-memory-limit": "60 kB"},
+}
+
+
+def fitted(target, background, device, loss="kullback-leibler", sweeps=4, dtype="float64", **more):
+    fit = {name: more.pop(name) for name in ("checkpoint", "checkpoint_every", "resume", "client") if name in more}
+    fit.setdefault("client", False)
+    model = BCNMF(K, 0.5, loss=loss, max_iter=sweeps, tol=0, dtype=dtype, **more)
+    return model.fit(target, background=background, device=device, **fit)
+
+
+def close(left, right, rtol=1e-9):
+    for name in ("components_", "target_usages_", "background_usages_"):
+        np.testing.assert_allclose(np.asarray(getattr(left, name)), np.asarray(getattr(right, name)), rtol, 1e-12)
+    for name in ("target_divergence", "background_divergence"):
+        np.testing.assert_allclose(left.history_[name], right.history_[name], rtol)
+
+
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_fit_is_that_on_cpus(loss, form, where, device):
+    x, y = map(FORMS[form], counts())
+    expected = fitted(x, y, "cpu", loss)
+    with dask.config.set(EVERYWHERE[where]):
+        found = fitted(x, y, device, loss)
+    close(found, expected)
+    assert (found.run_["device"], expected.run_["device"]) == ("cuda", "cpu")
+
+
+def test_float32_is_near(device):
+    x, y = map(sp.csr_array, counts())
+    close(fitted(x, y, device, dtype="float32"), fitted(x, y, "cpu"), rtol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "anndata-zarr-csr", "anndata-h5ad-dense", "roles-zarr", "dask-csr"])
+@pytest.mark.parametrize("limit", ["8 GB", "1 MB"])
+def test_rows_of_stores_and_dask_arrays(kind, limit, tmp_path, device):
+    """With 1 MB nothing stays in memory: rows go from the store to the device in each sweep."""
+    given = KINDS[kind](tmp_path)
+    expected = fitted(*given, "cpu")
+    with dask.config.set({"bcnmf-dask.memory-limit": limit} if kind != "dask-csr" else {}):
+        found = fitted(*given, device)
+    assert bool(found.run_["shards_streamed"]) == (limit == "1 MB" and kind != "dask-csr")
+    close(found, expected)
+
+
+@pytest.mark.parametrize("solver", ["accelerated", "online"])
+@pytest.mark.parametrize("where", EVERYWHERE)
+@pytest.mark.parametrize("form", ["csr", "dense"])
+def test_other_solvers(form, where, solver, device, monkeypatch):
+    monkeypatch.setattr("bcnmf_dask.solvers.accelerated.FIRST_LOOK", 1)
+    monkeypatch.setattr("bcnmf_dask.solvers.accelerated.SAMPLE_ROWS", 100)
+    x, y = map(FORMS[form], counts())
+    more = {"solver": solver, "sweeps": 2, "batch_size": 100 if solver == "online" else None}
+    expected = fitted(x, y, "cpu", **more)
+    with dask.config.set(EVERYWHERE[where]):
+        close(fitted(x, y, device, **more), expected, rtol=1e-8)
+
+
+def test_new_rows_are_transformed(device):
+    x, y = map(sp.csr_array, counts())
+    model = fitted(x, y, "cpu")
+    expected = model.transform(y, client=False, device="cpu")
+    np.testing.assert_allclose(model.transform(y, client=False, device=device), expected, 1e-9, 1e-12)
+
+
+@pytest.mark.parametrize("first", ["cpu", "cuda"])
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_a_fit_goes_on_where_there_is_no_device_and_the_other_way(where, first, tmp_path, device):
+    x, y = map(sp.csr_array, counts())
+    places = [first, {"cpu": "cuda", "cuda": "cpu"}[first]]
+    with dask.config.set(EVERYWHERE[where]):
+        fitted(x, y, places[0], sweeps=2, checkpoint=tmp_path / "checkpoints", checkpoint_every=1)
+        found = fitted(x, y, places[1], sweeps=4, checkpoint=tmp_path / "checkpoints", resume=True)
+    assert found.run_["resumed_from"] == 2
+    close(found, fitted(x, y, "cpu", sweeps=4))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_same_bits_twice(dtype, device):
+    """Every sum has one owner and a fixed order, so that a shard that is replayed is the one that was lost."""
+    x, y = map(sp.csr_array, counts())
+    found = [fitted(x, y, device, dtype=dtype) for _ in range(2)]
+    assert len({one.components_.tobytes() + one.target_usages_.tobytes() for one in found}) == 1
+
+
+def test_the_same_bits_wherever_the_rows_are(device):
+    x, y = map(sp.csr_array, counts())
+    found = set()
+    for where in EVERYWHERE.values():
+        with dask.config.set(where):
+            found.add(fitted(x, y, device, dtype="float32").components_.tobytes())
+    assert len(found) == 1
+
+
+class Full:
+    """A device that is full for the first blocks of rows that are moved to it in a sweep."""
+
+    def __init__(self, monkeypatch, times):
+        self.left, self._move = times, moving.block_to_device
+        monkeypatch.setattr(moving, "block_to_device", self)
+
+    def __call__(self, block):
+        if self.left:
+            self.left -= 1
+            raise emulator.OutOfMemoryError("out of memory")
+        return self._move(block)
+
+
+def on_a_full_device(monkeypatch, times):
+    x, y = map(sp.csr_array, counts())
+    found = []
+
+    def fill(self, orders, sweep=LocalEngine.sweep):
+        if not found:
+            found.append(Full(monkeypatch, times))
+        return sweep(self, orders)
+
+    with dask.config.set(EVERYWHERE["some of both"]), monkeypatch.context() as patched:
+        patched.setattr(LocalEngine, "sweep", fill)
+        return fitted(x, y, "cuda")
+
+
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)
+def test_a_full_device_keeps_fewer_rows(device, monkeypatch, caplog):
+    found = on_a_full_device(monkeypatch, times=2)
+    assert caplog.text.count("now move there") == 2
+    close(found, fitted(*map(sp.csr_array, counts()), "cpu"))
+
+
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)
+def test_a_device_too_small_for_one_shard_is_refused_in_words(device, monkeypatch):
+    with pytest.raises(InputError, match=r"too small even for one shard of rows.*device='cpu'"):
+        on_a_full_device(monkeypatch, times=1000)
