@@ -52,6 +52,7 @@ def plan_fit(
     *,
     here: bool = False,
     solver: str = "published",
+    batch_size: int | None = None,
 ) -> FitPlan:
     """Plan a fit as the engine would.
 
@@ -66,7 +67,8 @@ def plan_fit(
     here : bool
         Whether it would run in this process, which holds rows in memory already.
     solver : str
-        Of the online one, with batches of the default size.
+    batch_size : int or None
+        Of the online solver, as given.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def plan_fit(
     """
     shards = plan_shards(inputs)
     in_memory = held_here(inputs, shards, dtype) if here else ()
-    kept = first_draw(inputs.n_rows, None, 0, shards.block_rows).pieces_kept if solver == "online" else 0
+    kept = first_draw(inputs.n_rows, batch_size, 0, shards.block_rows).pieces_kept if solver == "online" else 0
     footprint = Footprint(inputs, shards, dtype, [n_components], in_memory, kept)
     rows = sum(footprint.rows(shard) for shard in shards.shards)
     machine = reference_machine()
@@ -90,7 +92,7 @@ def plan_fit(
         streamed += sum(read)
         added = footprint.besides_rows(held, room.threads)
         added += sum(footprint.rows(shard) for shard in held if shard.index in stay)
-        added += footprint.buffers(held, room.threads) if read else 0
+        added += footprint.buffers(held, room) if read else 0
         most, missing = max(most, added), max(missing, added - int(min(room.most, added)))
     workload = Workload(
         stored_values=shards.stored_values,

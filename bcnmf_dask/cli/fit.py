@@ -142,7 +142,7 @@ def _show_plan(console: Console, data: Data, model: BCNMF, client: str | bool, c
     """Say what the fit would take; the callback corrects it."""
     inputs = read_inputs(data.target, data.background, **data.choices)
     what = (model.dtype, model.n_components, model.loss, rooms_of(client))
-    plan = plan_fit(inputs, *what, here=client is False, solver=model.solver)
+    plan = plan_fit(inputs, *what, here=client is False, solver=model.solver, batch_size=model.batch_size)
     for label, text in plan_lines(inputs, plan, model.dtype, where(client), course):
         say(console, f"{label:<10}", text)
     return [correction(console, plan, course)]

@@ -24,6 +24,8 @@ PIECES = 16
 class Draw:
     """One of several disjoint draws that together are all rows of each role.
 
+    Where there are nearly as many draws as rows, some may be empty.
+
     Attributes
     ----------
     seed : tuple of int
@@ -88,9 +90,11 @@ class Draw:
         return max(1, self.of // draws_of_one)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _runs(seed: tuple[int, ...], windows: int, number: int, of: int, n_rows: int, piece: int) -> NDArray[np.int64]:
     """All runs of a draw, of rows that are read in so many windows."""
+    if of == 1:
+        return np.array([[0, n_rows]])
     window = number * windows // of
     first, behind = -(-window * of // windows), -(-(window + 1) * of // windows)
     starts, lengths = _window(seed, windows, window, n_rows, piece)
@@ -120,7 +124,7 @@ def _one_of_each(seed: tuple[int, ...], groups: int, size: int, number: int) -> 
     return members
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _shuffled(seed: tuple[int, ...], groups: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     random = np.random.default_rng([len(seed), *seed])
     return random.permutation(size), random.integers(size, size=groups)

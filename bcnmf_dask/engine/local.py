@@ -19,6 +19,7 @@ from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.memory import Footprint, held_here, resident, room_here
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.resident import Residency
+from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.engine.summing import Visit
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.engine.tree import Node, Record, Tree
@@ -59,10 +60,12 @@ class LocalEngine:
         self._plan = plan
         self._dtype = dtype
         self._n_threads = n_threads or usable_cores()
-        self._residency = Residency(plan.n_blocks, dtype, self._n_threads, Hardware.configured(device).place())
         self._held = held_here(inputs, plan, dtype)
         footprint = Footprint(inputs, plan, dtype, components, self._held, pieces_kept)
-        self._resident = resident(footprint, room_here(self._n_threads), plan.shards)
+        room = room_here(self._n_threads)
+        self._resident = resident(footprint, room, plan.shards)
+        place = Hardware.configured(device).place()
+        self._residency = Residency(plan.n_blocks, dtype, self._n_threads, place, Shelf(room.shelf))
 
     def load(self) -> Findings:
         """See `Engine.load`."""

@@ -29,7 +29,10 @@ AT_WORK = 64e6
 INDEX_BYTES = 4
 """Of the column number of a stored value."""
 BLOCKS_OF_PIECE = 2
-"""Drawn pieces of rows are as long as blocks, but need not begin where blocks do."""
+"""Drawn pieces of rows are as long as blocks, but need not begin where blocks do. Pieces of a role that is rare in its
+store lie in more, which `SHELF_SHARE` bounds."""
+SHELF_SHARE = 0.2
+"""Of what a run plans to take that may be blocks kept for the next draws; those beyond are read again."""
 DECODING = 3
 """Blocks' worth of what reading takes besides: a block as it was stored, its pieces, and chunks that are decoded."""
 
@@ -49,6 +52,11 @@ class Room:
     planned: float
     most: float
     threads: int
+
+    @property
+    def shelf(self) -> float:
+        """Bytes for blocks that are kept for the next draws."""
+        return SHELF_SHARE * self.planned
 
 
 def room_within(limit: float, threads: int) -> Room:
@@ -160,13 +168,13 @@ class Footprint:
         sums = 8 * self._n_roles * sum(k * (self._n_features + k) for k in self._components)
         return waiting * sums + 4 * self._n_features * sum(self._components) * self._width
 
-    def buffers(self, shards: Sequence[Shard], threads: int) -> int:
+    def buffers(self, shards: Sequence[Shard], room: Room) -> int:
         """Of the blocks in flight where rows are read in each visit, and of those kept for the next draws."""
         largest = max((self.rows(shard) // shard.n_blocks for shard in self._plan.shards), default=0)
         mine = sum(shard.n_blocks for shard in shards)
         # Pieces are from everywhere: about as many as the process has of the rows.
-        kept = min(mine, math.ceil(self._blocks_kept * mine / self._plan.n_blocks))
-        return (threads + AHEAD + DECODING + kept) * largest
+        kept = min(mine, math.ceil(self._blocks_kept * mine / self._plan.n_blocks)) * largest
+        return (room.threads + AHEAD + DECODING) * largest + int(min(kept, room.shelf))
 
 
 def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying: Collection[int] = ()) -> set[int]:
@@ -196,7 +204,7 @@ def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying:
     wanted = [shard for shard in shards if shard.index not in must]
     if taken + sum(footprint.rows(shard) for shard in wanted) <= room.planned:
         return {shard.index for shard in shards}
-    left = room.planned - taken - footprint.buffers(shards, room.threads)
+    left = room.planned - taken - footprint.buffers(shards, room)
     for shard in wanted:
         if footprint.rows(shard) <= left:
             must.add(shard.index)

@@ -20,7 +20,7 @@ from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.digests import digest
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.origin import start_usages
-from bcnmf_dask.engine.places import Host, Place
+from bcnmf_dask.engine.places import Place
 from bcnmf_dask.engine.shard_state import (
     FitState,
     HeldShard,
@@ -32,6 +32,7 @@ from bcnmf_dask.engine.shard_state import (
     scaled,
     sweep_fits,
 )
+from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.engine.summing import Visit, Visitors
 from bcnmf_dask.engine.taking import from_chunks, from_path
 from bcnmf_dask.engine.tree import Record
@@ -55,13 +56,16 @@ class Residency:
         Of rows, usages and bases.
     n_threads : int
         Threads that take blocks. Does not change a bit of any result.
-    place : Place, optional
-        Where blocks are computed; default the host.
+    place : Place
+        Where blocks are computed.
+    shelf : Shelf
+        For blocks that were read and will be wanted again.
     """
 
-    def __init__(self, n_blocks: int, dtype: str, n_threads: int, place: Place | None = None) -> None:
+    def __init__(self, n_blocks: int, dtype: str, n_threads: int, place: Place, shelf: Shelf) -> None:
         self._dtype = np.dtype(dtype)
-        self.place = place or Host()
+        self._shelf = shelf
+        self.place = place
         self._visitors = Visitors(n_blocks, 1 if self.place.alone else n_threads, self.place)
         self._shards: dict[int, HeldShard] = {}
         self._lock = threading.Lock()
@@ -98,7 +102,7 @@ class Residency:
                 if failed.is_set() or self._closed.is_set():
                     break
                 try:
-                    taken = from_path(order, cast(PathSource, paths[order.shard.store]))
+                    taken = from_path(order, cast(PathSource, paths[order.shard.store]), self._shelf)
                     found |= self._take(looks, self.place.settle(taken))
                 except BaseException:
                     failed.set()
@@ -121,8 +125,8 @@ class Residency:
     def drop(self, indices: Iterable[int]) -> None:
         """Free shards that another worker has taken over."""
         with self.visiting, self._lock:
-            for index in indices:
-                self._shards.pop(index, None)
+            for held in [self._shards.pop(index) for index in indices if index in self._shards]:
+                self._shelf.drop(held.numbers)
 
     def stamps(self) -> dict[int, dict[str, int]]:
         """Per shard, the sweeps that the usages of each fit have seen. Ends the adoptions that are under way."""

@@ -18,6 +18,7 @@ from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.memory import Room, room_of_worker
 from bcnmf_dask.engine.resident import Residency
+from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.errors import ClusterError, InputError
 
 Paths = tuple[PathSource | None, ...]
@@ -108,7 +109,7 @@ def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, hardware: Hard
         place = hardware.place()
     except InputError as error:
         raise InputError(f"{error} This was said by worker {worker.address} on host {socket.gethostname()}.") from error
-    runs()[run] = Run(Residency(n_blocks, dtype, threads, place), sources, room)
+    runs()[run] = Run(Residency(n_blocks, dtype, threads, place, Shelf(room.shelf)), sources, room)
 
 
 def guard(run: str) -> None:

@@ -1,12 +1,13 @@
 """Blocks whose rows do not stay in memory."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
 from bcnmf_dask.data.loading import Block, ShardOrder, bounds_of, make_blocks
 from bcnmf_dask.data.passes import Passes
+from bcnmf_dask.engine.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,16 @@ class StreamedBlocks:
     chosen : sequence of int or None
         Which, counted within the shard, rising; None is all.
     keep : collection of int
-        Those that may be wanted the next time: they stay, once they have been read.
-    kept : dict of int to Block
-        Changed in place.
+        Those that may be wanted the next time: they stay, once they have been read, as far as there is room.
+    shelf : Shelf
+        Where they stay, beside those of other shards.
     """
 
     order: ShardOrder
     passes: Passes
+    shelf: Shelf
     chosen: Sequence[int] | None = None
     keep: Collection[int] = ()
-    kept: dict[int, Block] = field(default_factory=dict)
     comes_and_goes: ClassVar[bool] = True
     streamed: ClassVar[bool] = True
 
@@ -42,16 +43,15 @@ class StreamedBlocks:
 
     def __iter__(self) -> Iterator[Block]:
         """Those that are kept, then the others from the first to the last."""
-        here = {number: self.kept[number] for number in self._chosen if number in self.kept}
+        first = self.order.shard.first_block
+        here = {number: block for number in self._chosen if (block := self.shelf.get(first + number)) is not None}
         missing = [number for number in self._chosen if number not in here]
-        for number in self.kept.keys() - set(self.keep):
-            del self.kept[number]
+        self.shelf.drop(first + number for number in range(self.order.shard.n_blocks) if number not in self.keep)
         yield from here.values()
         here.clear()
         for block in self._read(missing):
-            number = block.number - self.order.shard.first_block
-            if number in self.keep:
-                self.kept[number] = block
+            if block.number - first in self.keep:
+                self.shelf.put(block)
             yield block
 
     def only(self, chosen: Sequence[int], keep: Collection[int]) -> "StreamedBlocks":

@@ -10,6 +10,7 @@ from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.blocks import HeldBlocks
 from bcnmf_dask.engine.digests import rows_checksum
 from bcnmf_dask.engine.shard_state import HeldShard
+from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.engine.streamed import StreamedBlocks
 
 
@@ -19,10 +20,10 @@ def from_chunks(order: ShardOrder, chunks: Sequence[Any]) -> HeldShard:
     return HeldShard(order.shard, HeldBlocks(blocks), places_of(order), _look_at(order, blocks), rows_checksum(blocks))
 
 
-def from_path(order: ShardOrder, source: PathSource) -> HeldShard:
+def from_path(order: ShardOrder, source: PathSource, shelf: Shelf) -> HeldShard:
     """A shard of a path: read now, and where it does not stay in memory again in each visit."""
     passes = source.strip(order.shard.start)
-    streamed, kept = StreamedBlocks(order, passes), list[Block]()
+    streamed, kept = StreamedBlocks(order, passes, shelf), list[Block]()
     findings = _look_at(order, _keeping(streamed, kept) if order.resident else streamed)
     blocks = HeldBlocks(kept) if order.resident else streamed
     return HeldShard(order.shard, blocks, places_of(order), findings, passes.checksum)

@@ -62,7 +62,7 @@ class Accelerated(Solver):
         self._alpha = alpha
         self._damping = damping
         of = max(1, sum(n_rows.values()) // SAMPLE_ROWS)
-        self._sample = Draw((seed,), 0, min(of, *n_rows.values()), n_rows, piece)
+        self._sample = Draw((seed,), 0, max(1, min(of, *(count // 2 for count in n_rows.values()))), n_rows, piece)
         self._sweeps = 0
         self._next_look = FIRST_LOOK
         self._lowest = np.inf

@@ -85,6 +85,10 @@ def test_more_draws_than_rows_leave_some_without(role):
     assert (sum(counts), max(counts)) == (draws[0].n_rows[role], 1)
 
 
+def test_one_draw_is_all_rows_at_once():
+    assert Draw((0,), 0, 1, {"target": 10**9}, 1).runs("target").tolist() == [[0, 10**9]]
+
+
 def test_as_many_draws_as_rows_have_one_each():
     draws = [Draw((0,), number, 250, {"target": 250}, 16) for number in range(250)]
     assert {one.count("target") for one in draws} == {1}

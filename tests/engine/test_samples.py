@@ -4,22 +4,25 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 
+import anndata
 import dask
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from cases import KINDS, F, K, counts
+from cases import KINDS, F, K, M, N, counts
 from zarr.storage import LocalStore
 
+from bcnmf_dask import split
 from bcnmf_dask.data import draws
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine import streamed
+from bcnmf_dask.engine import local, streamed
 from bcnmf_dask.engine.base import FitSpec
 from bcnmf_dask.engine.clients import open_engine
 from bcnmf_dask.engine.memory import BLOCKS_OF_PIECE
 from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.updates.initialise import draw_basis, even_usages, normalise
 from bcnmf_dask.updates.multiplicative import Steps
 
@@ -192,6 +195,7 @@ def test_only_blocks_with_drawn_rows_are_read(numbers, tmp_path, monkeypatch):
 def test_a_pass_in_draws_reads_every_block_once(kind, of, tmp_path, monkeypatch):
     """Roles of one store may lie anywhere in its blocks: those at the seams of two windows are then read twice."""
     monkeypatch.setattr(draws, "PIECES", 2)
+    monkeypatch.setattr(local, "Shelf", lambda _: Shelf(1e9))
     inputs = read_inputs(*KINDS[kind](tmp_path))
     plan, read = plan_shards(inputs), Counter()
     make_blocks = streamed.make_blocks
@@ -208,20 +212,55 @@ def test_a_pass_in_draws_reads_every_block_once(kind, of, tmp_path, monkeypatch)
         for number in range(of):
             one = replace(whole, number=number)
             taken(engine, [replace(sample(one, LOSSES[1]), goes_on=True)])
-            kept = sum(len(held.blocks.kept) for held in engine._residency._held())
-            most = max(most, kept)
+            most = max(most, len(engine._residency._shelf))
     assert set(read) == set(range(plan.n_blocks))
     assert max(read.values()) <= (4 if kind == "roles-zarr" else 1)
     assert most <= BLOCKS_OF_PIECE * whole.pieces_kept + 1
 
 
-def test_blocks_are_kept_only_for_draws_that_follow(tmp_path):
+def test_blocks_are_kept_only_for_draws_that_follow(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "Shelf", lambda _: Shelf(1e9))
     inputs = read_inputs(*KINDS["zarr"](tmp_path))
     one = sample(Draw((7,), 0, 40, inputs.n_rows, plan_shards(inputs).block_rows), LOSSES[0])
     with dask.config.set(LITTLE), engine_of(inputs, False) as engine:
         for wanted, some in ((replace(one, goes_on=True), True), (one, False)):
             taken(engine, [wanted])
-            assert any(held.blocks.kept for held in engine._residency._held()) == some
+            assert bool(len(engine._residency._shelf)) == some
         taken(engine, [replace(one, goes_on=True)])
         engine.fingerprint()
-        assert not any(held.blocks.kept for held in engine._residency._held()), "all rows were gone through"
+        assert not len(engine._residency._shelf), "all rows were gone through"
+
+
+class Watched(Shelf):
+    """Remembers the most bytes it held."""
+
+    def put(self, block):
+        super().put(block)
+        self.most = max(getattr(self, "most", 0), self.limit - self._left)
+
+
+@pytest.mark.parametrize("limit", [0, 30_000, 10**9])
+@pytest.mark.parametrize("kind", ["anndata-zarr-csr", "rare"])
+def test_the_room_for_kept_blocks_changes_no_bit_and_is_never_exceeded(kind, limit, tmp_path, monkeypatch):
+    """Of a role that is rare in its store the pieces of a window may lie in all blocks."""
+    monkeypatch.setattr(draws, "PIECES", 2)
+    if kind == "rare":
+        cells = anndata.AnnData(
+            np.vstack(counts()), obs={"group": ["rare" if i % 31 == 0 else "common" for i in range(N + M)]}
+        )
+        cells.write_h5ad(tmp_path / "cells.h5ad")
+        given = split(tmp_path / "cells.h5ad", "group", target="common", background="rare")
+    else:
+        given = KINDS[kind](tmp_path)
+    inputs = read_inputs(*given)
+    whole = Draw((7,), 0, 20, inputs.n_rows, plan_shards(inputs).block_rows)
+    wanted = [replace(sample(replace(whole, number=number), LOSSES[1]), goes_on=True) for number in range(20)]
+    with engine_of(inputs, False) as engine:
+        expected = [bits(taken(engine, [one])) for one in wanted]
+    shelf = Watched(limit)
+    shelf.limit = limit
+    monkeypatch.setattr(local, "Shelf", lambda _: shelf)
+    with dask.config.set(LITTLE), engine_of(inputs, False) as engine:
+        assert [bits(taken(engine, [one])) for one in wanted] == expected
+    assert getattr(shelf, "most", 0) <= limit
+    assert (getattr(shelf, "most", 0) > 0) == (limit > 0)

@@ -73,7 +73,7 @@ def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
     plan = plan_shards(inputs)
     taken, both, failed = [], threading.Barrier(2, timeout=10), threading.Event()
 
-    def take(order, source):
+    def take(order, source, shelf):
         taken.append(order.shard.index)
         if len(taken) <= 2:
             both.wait()
@@ -82,7 +82,7 @@ def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
             raise InputError("damaged")
         failed.wait(10)
         time.sleep(0.05)  # for the error to be noted
-        return from_path(order, source)
+        return from_path(order, source, shelf)
 
     monkeypatch.setattr("bcnmf_dask.engine.resident.from_path", take)
     engine = local.LocalEngine(inputs, plan, "float32", [3], n_threads=2)

@@ -46,7 +46,9 @@ def test_it_looks_ever_more_rarely():
         ({"target": 100, "background": 50}, 1),
         ({"target": 2 * SAMPLE_ROWS - 1}, 1),
         ({"target": 60 * SAMPLE_ROWS, "background": 40 * SAMPLE_ROWS}, 100),
-        ({"target": 100 * SAMPLE_ROWS, "background": 3}, 3),
+        ({"target": 100 * SAMPLE_ROWS, "background": 7}, 3),
+        ({"target": 100 * SAMPLE_ROWS, "background": 1}, 1),
+        ({"target": 17_000, "background": 4000 * 17_005}, 8500),
     ],
 )
 def test_the_sample_has_rows_of_every_role_and_is_always_the_same(n_rows, of):
