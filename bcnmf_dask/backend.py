@@ -92,6 +92,11 @@ def cupy() -> Any:
     return cupy
 
 
+def n_devices() -> int:
+    """CUDA devices that this process sees; see `cupy`."""
+    return int(cupy().cuda.runtime.getDeviceCount())
+
+
 def is_on_device(array: Any) -> bool:
     """Whether an array is one of CuPy's, dense or CSR; knows without loading CuPy."""
     return type(array).__module__.partition(".")[0] in ("cupy", "cupyx")

@@ -144,7 +144,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         client : Client, str, False or None
             Where to run. None: the current Dask client if an input is a Dask collection and one is active,
             else this process. False: this process. A client, an address, or a scheduler file: that cluster.
-            ``"local"``: a cluster on this machine for the length of the fit.
+            ``"local"``: a cluster on this machine for the length of the fit, ``"local-cuda"``: one on its CUDA devices.
         device : {"auto", "cpu", "cuda"}
             What every process computes on; ``"auto"`` is a CUDA device where CuPy and one are there.
         features : {"strict", "intersection"}

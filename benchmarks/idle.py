@@ -1,7 +1,7 @@
 """What workers that do nothing take: ``python benchmarks/idle.py`` (about a minute).
 
 Writes ``benchmarks/results/idle.json``: cores that 16 idle worker processes, their nannies and the scheduler take, as
-Dask has them and as ``client="local"`` starts them (`bcnmf_dask.engine.clients.QUIET`).
+Dask has them and as ``client="local"`` starts them (`bcnmf_dask.engine.clusters.QUIET`).
 """
 
 import argparse
@@ -12,7 +12,7 @@ import psutil
 from distributed import LocalCluster
 
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, write
-from bcnmf_dask.engine.clients import local_cluster
+from bcnmf_dask.engine.clusters import local_cluster
 
 WORKERS, SETTLING, SECONDS = 16, 5, 10
 

@@ -24,7 +24,7 @@ import zarr
 from distributed import Client
 
 from bcnmf_dask import ingest
-from bcnmf_dask.engine.clients import local_cluster
+from bcnmf_dask.engine.clusters import local_cluster
 from bcnmf_dask.engine.environment import versions
 
 N_FEATURES, PER_ROW, BLOCK_ROWS = 30_000, 1_500, 2_000

@@ -16,7 +16,7 @@ from bcnmf_dask.benchmarking.model import Workload
 from bcnmf_dask.benchmarking.registry import BENCHMARKS, results_in
 from bcnmf_dask.benchmarking.runs import Measurement, Verdict, write
 from bcnmf_dask.benchmarking.tables import page, prediction_table, summary, verdict_table
-from bcnmf_dask.cli import options
+from bcnmf_dask.cli import options, running
 from bcnmf_dask.cli.benchmark_figures import SHARED, measured_figure, prediction_figure
 from bcnmf_dask.cli.running import client_of
 from bcnmf_dask.cli.talking import in_words, print_table, reflowed, say, to_pipes
@@ -93,9 +93,9 @@ Out = Annotated[
 
 def _command(benchmarks: Sequence[Benchmark], name: str, after: Callable[[Console, Path], None]) -> Callable[..., None]:
     def command(
-        scheduler: options.Scheduler = None,
-        scheduler_file: options.SchedulerFile = None,
-        local: options.Local = False,
+        scheduler: running.Scheduler = None,
+        scheduler_file: running.SchedulerFile = None,
+        local: running.Local = False,
         workers: Workers = None,
         scale: Scale = 1.0,
         out: Out = None,

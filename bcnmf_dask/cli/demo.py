@@ -11,7 +11,7 @@ from bcnmf_dask.cli import options
 from bcnmf_dask.cli.progress import progress
 from bcnmf_dask.cli.talking import in_words, print_table, say, to_pipes
 from bcnmf_dask.demo import ALPHAS, MAX_ITER, DemoImages, Fits, demo_fits, demo_images, pictures, score_table
-from bcnmf_dask.engine.clients import local_cluster
+from bcnmf_dask.engine.clusters import local_cluster
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitting.course import sweeps
 

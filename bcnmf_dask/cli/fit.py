@@ -6,7 +6,7 @@ import dask
 import typer
 from rich.console import Console
 
-from bcnmf_dask.cli import options
+from bcnmf_dask.cli import options, running
 from bcnmf_dask.cli.account import log_times, show_run
 from bcnmf_dask.cli.given import Data, Given, data_of
 from bcnmf_dask.cli.options import DEFAULTS
@@ -79,11 +79,12 @@ def fit(
     random_state: options.Seed = DEFAULTS["random_state"],
     max_iter: options.MaxIter = DEFAULTS["max_iter"],
     tol: options.Tol = DEFAULTS["tol"],
-    scheduler: options.Scheduler = None,
-    scheduler_file: options.SchedulerFile = None,
-    local: options.Local = False,
-    device: options.Device = "auto",
-    memory_limit: options.MemoryLimit = None,
+    scheduler: running.Scheduler = None,
+    scheduler_file: running.SchedulerFile = None,
+    local: running.Local = False,
+    local_cuda: running.LocalCuda = False,
+    device: running.Device = "auto",
+    memory_limit: running.MemoryLimit = None,
     checkpoint: Checkpoint = None,
     checkpoint_every: CheckpointEvery = None,
     resume: Resume = False,
@@ -91,7 +92,7 @@ def fit(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit, save, and show the summary; see ``HELP``."""
-    client = client_of(scheduler, scheduler_file, local)
+    client = client_of(scheduler, scheduler_file, local, local_cuda)
     checkpoints = recovery(checkpoint, checkpoint_every, resume)
     given = Given(first, second, key, target, background, layer, mask_var, features)
     given.check(needs_background=alpha > 0)

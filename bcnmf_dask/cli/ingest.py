@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bcnmf_dask.cli import options
+from bcnmf_dask.cli import options, running
 from bcnmf_dask.cli.recovery import command_to_resume
 from bcnmf_dask.cli.running import client_of, where
 from bcnmf_dask.cli.signals import sigterm_as_ctrl_c
@@ -61,9 +61,9 @@ def ingest(
     out: Store,
     *,
     layer: options.Layer = None,
-    scheduler: options.Scheduler = None,
-    scheduler_file: options.SchedulerFile = None,
-    local: options.Local = False,
+    scheduler: running.Scheduler = None,
+    scheduler_file: running.SchedulerFile = None,
+    local: running.Local = False,
     resume: GoOn = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,

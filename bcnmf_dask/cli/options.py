@@ -192,35 +192,6 @@ Tol = Annotated[
         rich_help_panel=STOPPING,
     ),
 ]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="A running Dask scheduler, tcp://host:8786.", rich_help_panel=RUNNING),
-]
-SchedulerFile = Annotated[
-    str | None,
-    typer.Option(metavar="FILE.json", help="The file a running Dask scheduler wrote.", rich_help_panel=RUNNING),
-]
-Local = Annotated[
-    bool, typer.Option("--local", help="A cluster of worker processes on this machine.", rich_help_panel=RUNNING)
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|cpu|cuda",
-        callback=checked,
-        help="What each process computes on; auto is a CUDA device where CuPy and one are there.",
-        rich_help_panel=RUNNING,
-    ),
-]
-MemoryLimit = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Memory of each process, like '8 GB'; rows that do not fit are read in each sweep. Default: the limit of "
-        "each worker, or what this machine has free.",
-        rich_help_panel=RUNNING,
-    ),
-]
 Verbose = Annotated[
     bool,
     typer.Option(

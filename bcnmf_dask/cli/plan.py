@@ -11,7 +11,7 @@ import typer
 from dask.utils import parse_bytes
 from rich.console import Console
 
-from bcnmf_dask.cli import options
+from bcnmf_dask.cli import options, running
 from bcnmf_dask.cli.given import Given, data_of
 from bcnmf_dask.cli.options import DEFAULTS
 from bcnmf_dask.cli.running import client_of, where
@@ -83,17 +83,18 @@ def plan(
     dtype: options.Dtype = DEFAULTS["dtype"],
     solver: options.Solver = DEFAULTS["solver"],
     max_iter: options.MaxIter = DEFAULTS["max_iter"],
-    scheduler: options.Scheduler = None,
-    scheduler_file: options.SchedulerFile = None,
-    local: options.Local = False,
+    scheduler: running.Scheduler = None,
+    scheduler_file: running.SchedulerFile = None,
+    local: running.Local = False,
+    local_cuda: running.LocalCuda = False,
     workers: Workers = None,
     threads: Threads = None,
     memory: Memory = None,
-    memory_limit: options.MemoryLimit = None,
+    memory_limit: running.MemoryLimit = None,
     verbose: options.Verbose = False,
 ) -> None:
     """Say what a fit would take; see ``HELP``."""
-    client = client_of(scheduler, scheduler_file, local)
+    client = client_of(scheduler, scheduler_file, local, local_cuda)
     given = Given(first, second, key, target, background, layer, mask_var, features)
     given.check(needs_background=False)
     imagined = _imagined(workers, threads, memory, memory_limit)

@@ -1,13 +1,48 @@
-"""Where a command runs, from the three options that say so."""
+"""Where a command runs, and the options that say so."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from bcnmf_dask.cli.options import RUNNING, checked
 from bcnmf_dask.engine.threads import usable_cores
 
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A running Dask scheduler, tcp://host:8786.", rich_help_panel=RUNNING),
+]
+SchedulerFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE.json", help="The file a running Dask scheduler wrote.", rich_help_panel=RUNNING),
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="A cluster of worker processes on this machine.", rich_help_panel=RUNNING)
+]
+LocalCuda = Annotated[
+    bool, typer.Option("--local-cuda", help="A worker process on each CUDA device here.", rich_help_panel=RUNNING)
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda",
+        callback=checked,
+        help="What each process computes on; auto is a CUDA device where CuPy and one are there.",
+        rich_help_panel=RUNNING,
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory of each process, like '8 GB'; rows that do not fit are read in each sweep. Default: the limit of "
+        "each worker, or what this machine has free.",
+        rich_help_panel=RUNNING,
+    ),
+]
 
-def client_of(scheduler: str | None, scheduler_file: str | None, local: bool) -> str | bool:
+
+def client_of(scheduler: str | None, scheduler_file: str | None, local: bool, local_cuda: bool = False) -> str | bool:
     """Where to run, as ``client`` of the functions of Python.
 
     Raises
@@ -15,15 +50,16 @@ def client_of(scheduler: str | None, scheduler_file: str | None, local: bool) ->
     typer.BadParameter
         If more than one place was given, or a scheduler file that is not there.
     """
-    if sum((scheduler is not None, scheduler_file is not None, local)) > 1:
-        raise typer.BadParameter("give one of them at most.", param_hint="--scheduler, --scheduler-file, --local")
+    if sum((scheduler is not None, scheduler_file is not None, local, local_cuda)) > 1:
+        places = "--scheduler, --scheduler-file, --local, --local-cuda"
+        raise typer.BadParameter("give one of them at most.", param_hint=places)
     if scheduler_file is not None and not (scheduler_file.endswith(".json") and Path(scheduler_file).is_file()):
         raise typer.BadParameter(
             f"there is no file {scheduler_file!r} that ends in .json. Give the file that "
             "`dask scheduler --scheduler-file FILE.json` writes.",
             param_hint="--scheduler-file",
         )
-    return "local" if local else scheduler or scheduler_file or False
+    return "local" if local else "local-cuda" if local_cuda else scheduler or scheduler_file or False
 
 
 def where(client: str | bool) -> str:
@@ -31,5 +67,6 @@ def where(client: str | bool) -> str:
     places = {
         False: f"in this process, {usable_cores()} threads",
         "local": f"on this machine, {usable_cores()} worker processes",
+        "local-cuda": "on this machine, a worker process on each CUDA device",
     }
     return places.get(client, f"on the workers of the Dask scheduler at {client}")

@@ -2,11 +2,8 @@
 
 import json
 import logging
-import multiprocessing
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -14,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, default_client
+from distributed import Client, KilledWorker, default_client
 from distributed.comm.addressing import parse_address, parse_host_port
 
 from bcnmf_dask.data.inputs import Inputs
@@ -22,6 +19,7 @@ from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.data.sources import DaskSource
 from bcnmf_dask.engine.base import Engine
 from bcnmf_dask.engine.cluster import ClusterEngine
+from bcnmf_dask.engine.clusters import local_cluster, local_cuda_cluster
 from bcnmf_dask.engine.crew import PATIENCE
 from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
 from bcnmf_dask.engine.local import LocalEngine
@@ -137,14 +135,17 @@ def _open_client(client: Any, sources: Sequence[Any]) -> Iterator[Client | None]
         case "local":
             with local_cluster() as started, Client(started, set_as_default=False) as connected:
                 yield connected
+        case "local-cuda":
+            with local_cuda_cluster() as started, Client(started, set_as_default=False) as connected:
+                yield connected
         case str() | os.PathLike():
             with connect(os.fspath(client)) as connected:
                 yield connected
         case _:
             raise InputError(
                 f"client: got {type(client).__name__}. Expected a distributed.Client, the address of a scheduler, "
-                'the path of a scheduler file (.json), "local" for a cluster on this machine, False for this '
-                "process, or None."
+                'the path of a scheduler file (.json), "local" for a cluster on this machine, "local-cuda" for one '
+                "process on each of its CUDA devices, False for this process, or None."
             )
 
 
@@ -182,54 +183,3 @@ def connect(where: str) -> Client:
             f"client: no scheduler answered at {where!r} ({error}). Expected the address of a running `dask scheduler` "
             "(tcp://host:8786) or its scheduler file: check that it runs and can be reached."
         ) from error
-
-
-QUIET = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.worker.memory.monitor-interval": "500ms",
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-}
-"""What workers do besides takes 2.6 % of a core each as Dask has it (``benchmarks/idle.py``), for a dashboard."""
-
-
-def local_cluster(n_workers: int | None = None) -> LocalCluster:
-    """A cluster on this machine, comms and dashboard bound to loopback, one thread per worker process.
-
-    Raises
-    ------
-    ClusterError
-        If the workers cannot start, above all because a script lacks its ``__main__`` guard.
-    """
-    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
-        raise SystemExit(GUARD_MISSING)
-    try:
-        with _no_interrupts(), dask.config.set(QUIET):
-            return LocalCluster(
-                n_workers=n_workers or usable_cores(),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,  # errors reach the user as exceptions; the rest is noise
-            )
-    except RuntimeError as error:
-        raise ClusterError(f"The local cluster did not start ({error}). {GUARD_MISSING}") from error
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Let processes started meanwhile ignore Ctrl-C: the driver alone answers it, and then stops them in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set signal handlers
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-GUARD_MISSING = (
-    "A script that starts a local cluster is run again by each worker process: put its work "
-    'under `if __name__ == "__main__":` at the end of the script.'
-)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from distributed import Client
 
-from bcnmf_dask.engine.clients import connect, local_cluster
+from bcnmf_dask.engine.clients import connect
+from bcnmf_dask.engine.clusters import local_cluster
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from bcnmf_dask.benchmarking.tables import summary
 from bcnmf_dask.cli.benchmark import results_folder
 from bcnmf_dask.cli.benchmark_figures import measured_figure, prediction_figure
 from bcnmf_dask.cli.main import app
-from bcnmf_dask.engine.clients import local_cluster
+from bcnmf_dask.engine.clusters import local_cluster
 from bcnmf_dask.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]

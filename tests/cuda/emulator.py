@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import subprocess
+import threading
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +15,7 @@ from bcnmf_dask.kernels.cuda.specialise import THREADS, source
 
 HERE = Path(__file__).parent
 KERNELS = ("step_kullback_leibler", "step_frobenius", "sum_kullback_leibler", "sum_frobenius")
+ONE_AT_A_TIME = threading.Lock()
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler (g++) on this machine")
 
 
@@ -30,8 +32,9 @@ def launch(special, name, n_lines, *given):
         ctypes.addressof(pointer) if pointer is not None else part.ctypes.data
         for part, pointer in zip(kept, pointers, strict=True)
     ]
-    library = compiled(special.options)
-    library.launch(name.encode(), special.grid(n_lines), THREADS, (ctypes.c_void_p * len(given))(*given))
+    with ONE_AT_A_TIME:
+        library = compiled(special.options)
+        library.launch(name.encode(), special.grid(n_lines), THREADS, (ctypes.c_void_p * len(given))(*given))
 
 
 @cache

@@ -17,7 +17,8 @@ from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import Shard, plan_shards
 from bcnmf_dask.engine import environment
-from bcnmf_dask.engine.clients import GUARD_MISSING, open_engine
+from bcnmf_dask.engine.clients import open_engine
+from bcnmf_dask.engine.clusters import GUARD_MISSING
 from bcnmf_dask.engine.placement import assign, by_owner, to_move
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.fitting.factorize import factorize

@@ -204,7 +204,7 @@ def test_killed_and_run_again(client, step, tmp_path):
 def test_a_killed_worker_costs_nothing_but_time(tmp_path):
     from distributed import Client
 
-    from bcnmf_dask.engine.clients import local_cluster
+    from bcnmf_dask.engine.clusters import local_cluster
 
     source = tmp_path / "a.h5ad"
     anndata.AnnData(sp.csc_array(untidy_csr(500, 9, 1).toarray())).write_h5ad(source)

@@ -1,0 +1,91 @@
+"""Clusters on this machine, for the length of a fit."""
+
+import logging
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import LocalCluster
+
+from bcnmf_dask.backend import no_device
+from bcnmf_dask.engine.threads import usable_cores
+from bcnmf_dask.errors import ClusterError, InputError
+
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""What workers do besides takes 2.6 % of a core each as Dask has it (``benchmarks/idle.py``), for a dashboard."""
+
+
+def local_cluster(n_workers: int | None = None) -> Any:
+    """A cluster on this machine, comms and dashboard bound to loopback, one thread per worker process.
+
+    Raises
+    ------
+    ClusterError
+        If the workers cannot start, above all because a script lacks its ``__main__`` guard.
+    """
+    return _started(LocalCluster, n_workers=n_workers or usable_cores(), threads_per_worker=1)
+
+
+def local_cuda_cluster() -> Any:
+    """As `local_cluster`, a worker process on each CUDA device of this machine, by dask-cuda.
+
+    Raises
+    ------
+    InputError
+        If there is no device, or dask-cuda is not installed.
+    ClusterError
+        If the workers cannot start.
+    """
+    if (missing := no_device()) is not None:
+        raise InputError(f"client: got 'local-cuda', but {missing}. Expected CUDA devices; client='local' needs none.")
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        raise InputError(
+            "client: got 'local-cuda', but dask-cuda is not installed. Expected it beside CuPy: "
+            "pip install 'bcnmf-dask[gpu-cu13]' (or gpu-cu12)."
+        ) from None
+    return _started(LocalCUDACluster, threads_per_worker=1)
+
+
+def _started(cluster: Callable[..., Any], **shape: int) -> Any:
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        raise SystemExit(GUARD_MISSING)
+    try:
+        with _no_interrupts(), dask.config.set(QUIET):
+            return cluster(
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,  # errors reach the user as exceptions; the rest is noise
+                **shape,
+            )
+    except RuntimeError as error:
+        raise ClusterError(f"The local cluster did not start ({error}). {GUARD_MISSING}") from error
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Let processes started meanwhile ignore Ctrl-C: the driver alone answers it, and then stops them in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signal handlers
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+GUARD_MISSING = (
+    "A script that starts a local cluster is run again by each worker process: put its work "
+    'under `if __name__ == "__main__":` at the end of the script.'
+)
