@@ -35,13 +35,13 @@ def lean_numpy(target, background, loss, alpha, n_components):
     return by_sweeps(frobenius if loss == "frobenius" else kullback_leibler, lambda: basis)
 
 
-def published_torch(target, background, loss, alpha, n_components):
+def published_torch(target, background, loss, alpha, n_components, device="cpu"):
     """The published formulas as they were published: matrices of ones, and the objective after every sweep."""
     import torch
 
     torch.set_num_threads(usable_cores())
-    x, y = (torch.tensor(rows.T.copy()) for rows in (target, background))
-    w, usages, others = (torch.tensor(one) for one in start(target, background, n_components))
+    x, y = (torch.tensor(rows.T.copy(), device=device) for rows in (target, background))
+    w, usages, others = (torch.tensor(one, device=device) for one in start(target, background, n_components))
     h, g, eps = usages.T.contiguous(), others.T.contiguous(), LOSSES[loss].eps
 
     def frobenius():
@@ -64,7 +64,7 @@ def published_torch(target, background, loss, alpha, n_components):
         w = w * (up / (down + eps)) ** 0.5
         return (divergence(x, w @ h) - alpha * divergence(y, w @ g)).item()
 
-    return by_sweeps(frobenius if loss == "frobenius" else kullback_leibler, lambda: w.numpy())
+    return by_sweeps(frobenius if loss == "frobenius" else kullback_leibler, lambda: w.cpu().numpy())
 
 
 def bare_products(target, background, loss, alpha, n_components):

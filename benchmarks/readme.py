@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import gpu
 import many_fits
 import peers
 import race
@@ -18,13 +19,17 @@ TABLES = {
     "accelerated": solvers.tables,
     "online": solvers.tables,
     "many_fits": many_fits.tables,
+    "gpu": gpu.tables,
 }
 
 
 def filled(text):
     """The text with the tables of the results that are there, each between ``<!-- name -->`` and ``<!-- /name -->``."""
     for name, tables in TABLES.items():
-        table = "\n".join(tables(read(REPOSITORY / "benchmarks" / "results" / f"{name}.json")))
+        found = REPOSITORY / "benchmarks" / "results" / f"{name}.json"
+        table = (
+            "\n".join(tables(read(found))) if found.exists() else f"Not yet measured: `python benchmarks/{name}.py`."
+        )
         marked = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         text, count = re.subn(marked, lambda found, table=table: found[1] + table + "\n" + found[2], text, flags=re.S)
         if count != 1:

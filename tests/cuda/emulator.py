@@ -4,6 +4,7 @@ import ctypes
 import shutil
 import subprocess
 import threading
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,6 +22,34 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ 
 
 class OutOfMemoryError(RuntimeError):
     """As CuPy calls what it raises when a device is full."""
+
+
+class Cupy:
+    """What this package uses of CuPy beside what NumPy has, too."""
+
+    class cuda:
+        class Stream(nullcontext):
+            def __init__(self, non_blocking=False):
+                super().__init__(self)
+
+            def synchronize(self):
+                """Everything is over already."""
+
+        class runtime:
+            getDeviceCount = staticmethod(lambda: 1)
+            memGetInfo = staticmethod(lambda: (10**12, 10**12))
+            getDeviceProperties = staticmethod(lambda _: {"name": b"emulated"})
+
+        get_current_stream = Stream
+
+    class _Pool:
+        free_bytes = total_bytes = staticmethod(lambda: 0)
+        free_all_blocks = staticmethod(lambda: None)
+
+    get_default_memory_pool = _Pool
+
+    def __getattr__(self, name):
+        return getattr(np, name)
 
 
 def launch(special, name, n_lines, *given):

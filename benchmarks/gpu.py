@@ -1,0 +1,206 @@
+"""All that a CUDA device is to show, in one command: ``python benchmarks/gpu.py`` (within ten minutes).
+
+It runs the tests marked ``gpu``, checks the kernels against float64 on fresh random rows, and measures; a stage that
+fails is noted and the next one begins. Writes ``benchmarks/results/gpu.json``. Needs CuPy and pytest beside this
+package; PyTorch for the published formulas, and g++ for nothing. ``--devices`` measures scaling over several devices.
+"""
+
+import argparse
+import secrets
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from gpu_cases import Fit, Shape, copied_per_second, placed, sweep_seconds
+from peer_formulas import published_torch
+from peer_runners import sweep_seconds as peer_seconds
+
+from bcnmf_dask import BCNMF
+from bcnmf_dask.backend import cupy, n_devices
+from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
+from bcnmf_dask.benchmarking.synthetic import csr_chunk
+from bcnmf_dask.benchmarking.tables import markdown
+from bcnmf_dask.updates.losses import LOSSES
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMMAND = "python benchmarks/gpu.py"
+SMALL = Shape(5000, 40_000, 6600)
+SHAPES = [SMALL, Shape(1_000_000, 3000, None), Shape(1_000_000, 3000, 150), Shape(2_000_000, 30_000, 1500)]
+COMPONENTS = (20, 50)
+SWEEPS = 10
+BUDGET_MS = {"frobenius": 3.0, "kullback-leibler": 4.0}
+"""Per sweep of the first shape with 20 components."""
+CHECKED_SWEEPS = 60
+
+
+class Results:
+    """What the stages found."""
+
+    def __init__(self):
+        self.measurements, self.verdicts = [], []
+
+    def note(self, case, **figures):
+        """One more measurement."""
+        self.measurements.append(Measurement(case, 1, 1, REAL, figures))
+        print(case, {name: float(f"{value:.4g}") for name, value in figures.items()}, flush=True)
+
+    def judge(self, what, measured, budget="", met=None):
+        """One more verdict."""
+        self.verdicts.append(verdict(what, measured, budget, met))
+        print(f"{what}: {measured} ({budget or 'no budget'})", flush=True)
+
+    def stage(self, name, work):
+        """Do some work; what goes wrong is a verdict, too."""
+        started = time.perf_counter()
+        try:
+            work(self)
+        except Exception as error:
+            traceback.print_exc()
+            self.judge(name, f"{type(error).__name__}: {error}", "to end without an error", met=False)
+        self.note(f"stage: {name}", seconds=time.perf_counter() - started)
+
+
+def tests(results):
+    """The suite of the project that needs a device."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider", "--timeout=240"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    print(done.stdout[-6000:], done.stderr[-2000:], flush=True)
+    last = (done.stdout.strip().splitlines() or ["no output"])[-1]
+    results.judge("pytest -m gpu", last.strip("= "), "to pass", met=done.returncode == 0)
+
+
+def check(results):
+    """Fits in float32 on the device against float64 on the CPU, from rows that nobody has seen."""
+    seed = secrets.randbelow(2**31)
+    draw = np.random.default_rng(seed)
+    dense = draw.poisson(draw.gamma(0.4, 1.0, (900, 8)) @ draw.gamma(0.5, 2.0, (8, 700))).astype(np.float32)
+    for loss in LOSSES:
+        for form, rows in (("csr", sp.csr_array(dense)), ("dense", dense)):
+            fits = {}
+            for device, dtype in (("cuda", "float32"), ("cpu", "float64")):
+                model = BCNMF(20, 0.5, loss=loss, max_iter=CHECKED_SWEEPS, tol=0, dtype=dtype)
+                fits[device] = model.fit(rows[:600], background=rows[600:], client=False, device=device)
+            models = [one.target_usages_ @ one.components_ for one in fits.values()]
+            apart = np.linalg.norm(models[0] - models[1]) / np.linalg.norm(models[1])
+            what = f"reconstruction after {CHECKED_SWEEPS} sweeps, float32 against float64, {loss}, {form}, seed {seed}"
+            results.judge(what, f"{apart:.1e}", "within 1e-3", met=bool(apart < 1e-3))
+            first = [one.history_["target_divergence"][0] for one in fits.values()]
+            apart = abs(first[0] / first[1] - 1)
+            what = f"divergence after one sweep, float32 against float64, {loss}, {form}, seed {seed}"
+            results.judge(what, f"{apart:.1e}", "within 1e-5", met=bool(apart < 1e-5))
+
+
+def shapes(results):
+    """Seconds per sweep, bytes per second against a copy, and memory."""
+    copy = copied_per_second()
+    results.note("copy within the device", bytes_per_second=copy)
+    for shape in SHAPES:
+        cupy().get_default_memory_pool().free_all_blocks()
+        residency, n_shards = placed(shape)
+        for k in COMPONENTS:
+            for loss in LOSSES:
+                visit, whole = sweep_seconds(Fit(residency, n_shards, shape, loss, k), SWEEPS)
+                # Both visits of the rows, and a row of a factor gathered for each stored value in each.
+                moved = 2 * shape.values * (4 if shape.per_row is None else 8)
+                gathered = 0 if shape.per_row is None else 2 * shape.values * 4 * k
+                results.note(
+                    f"{shape.words}, {loss}, {k} components",
+                    sweep_seconds=whole,
+                    visit_seconds=visit,
+                    share_of_copy=moved / visit / copy,
+                    gathered_bytes_per_second=gathered / visit,
+                    peak_bytes=cupy().get_default_memory_pool().total_bytes(),
+                )
+                if shape is SMALL and k == COMPONENTS[0]:
+                    budget = BUDGET_MS[loss]
+                    what = f"sweep of {shape.words}, {loss}, {k} components"
+                    results.judge(what, f"{1e3 * whole:.2f} ms", f"at most {budget:g} ms", met=1e3 * whole <= budget)
+        residency.close()
+
+
+def published(results):
+    """The published formulas in PyTorch on the same device, dense, of the first shape."""
+    half = SMALL.rows // 2
+    sides = [csr_chunk(rows, SMALL.features, SMALL.per_row, (rows,)).toarray() for rows in (half, SMALL.rows - half)]
+    for loss in LOSSES:
+        seconds = peer_seconds(published_torch(*sides, loss, 1.0, COMPONENTS[0], device="cuda"), SWEEPS)
+        results.note(f"published, PyTorch on the device, dense, {SMALL.words}, {loss}", sweep_seconds=seconds)
+
+
+def processes(results, n_workers, name):
+    """A fit on worker processes, each on a device of its own or all on one."""
+    target, background = (csr_chunk(100_000, 3000, 150, (side,)) for side in range(2))
+    for loss in LOSSES:
+        model = BCNMF(COMPONENTS[0], 1.0, loss=loss, max_iter=20, tol=0)
+        with cluster(n_workers, name) as client:
+            model.fit(target, background=background, client=client, device="cuda")
+        alone = BCNMF(COMPONENTS[0], 1.0, loss=loss, max_iter=20, tol=0)
+        alone.fit(target, background=background, client=False, device="cuda")
+        apart = np.linalg.norm(model.components_ - alone.components_) / np.linalg.norm(alone.components_)
+        results.judge(f"{n_workers} {name}, {loss}, against one process", f"{apart:.1e}", "within 1e-5", apart < 1e-5)
+        seconds = model.history_["seconds"].iloc[3:].median()
+        results.note(f"{n_workers} {name}, 30 M stored, {loss}", sweep_seconds=float(seconds))
+
+
+def cluster(n_workers, name):
+    """A client of worker processes: by dask-cuda, each has a device."""
+    from distributed import Client, LocalCluster
+
+    if name == "devices":
+        from dask_cuda import LocalCUDACluster
+
+        started = LocalCUDACluster(n_workers=n_workers, threads_per_worker=1, host="127.0.0.1")
+    else:
+        started = LocalCluster(n_workers=n_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
+    return Client(started, set_as_default=False)
+
+
+def tables(run):
+    """For the README."""
+    date = run.date[:10]
+    yield f"Measured by `{run.command}` on {run.machine['device']} ({date})."
+    yield ""
+    rows = [
+        {
+            "sweep": one.case,
+            "milliseconds": 1e3 * one.figures["sweep_seconds"],
+            "share of a copy's bytes/s": one.figures["share_of_copy"],
+            "GB at most": one.figures["peak_bytes"] / 1e9,
+        }
+        for one in run.measurements
+        if "share_of_copy" in one.figures
+    ]
+    yield markdown(pd.DataFrame(rows))
+    yield markdown(pd.DataFrame(map(asdict, run.verdicts)))
+
+
+def main():
+    """Run all stages, and write what they found."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results")
+    arguments.add_argument("--devices", type=int, default=n_devices(), help="up to how many devices scaling goes")
+    given = arguments.parse_args()
+    results = Results()
+    results.stage("tests", tests)
+    results.stage("check against float64", check)
+    results.stage("shapes", shapes)
+    results.stage("published formulas", published)
+    results.stage("processes that share a device", partial(processes, n_workers=2, name="processes on one device"))
+    for n in range(2, given.devices + 1):
+        results.stage(f"{n} devices", partial(processes, n_workers=n, name="devices"))
+    device = cupy().cuda.runtime.getDeviceProperties(0)["name"].decode()
+    run = new_run("gpu", COMMAND, {"components": COMPONENTS, "sweeps": SWEEPS}, results.measurements, results.verdicts)
+    run.machine.update(device=device, devices=n_devices(), cupy=cupy().__version__)
+    write(run, given.out / "gpu.json")
+    return run.status == "missed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Rows that are made on a CUDA device, shard by shard, and sweeps of them as the engine does them."""
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+from peer_runners import SEED
+
+from bcnmf_dask.backend import cupy, finish_on_device
+from bcnmf_dask.data.findings import Findings
+from bcnmf_dask.data.loading import Block
+from bcnmf_dask.data.shards import COMMON_SHARD, LARGEST_SHARD, SHARDS_WANTED, Shard
+from bcnmf_dask.engine.base import FitSpec, Recipe
+from bcnmf_dask.engine.device import Device
+from bcnmf_dask.engine.local import total
+from bcnmf_dask.engine.moving import PlacedBlocks
+from bcnmf_dask.engine.orders import Order
+from bcnmf_dask.engine.resident import Residency
+from bcnmf_dask.engine.shard_state import HeldShard
+from bcnmf_dask.engine.shelf import Shelf
+from bcnmf_dask.updates.device_csr import DeviceCSR, Lines
+from bcnmf_dask.updates.initialise import draw_basis, normalise
+from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.multiplicative import Steps
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Rows of one role.
+
+    Attributes
+    ----------
+    per_row : int or None
+        Stored values of each row; None is dense.
+    """
+
+    rows: int
+    features: int
+    per_row: int | None
+
+    @property
+    def values(self):
+        """Stored values, or entries."""
+        return self.rows * (self.per_row or self.features)
+
+    @property
+    def words(self):
+        """For tables."""
+        kind = "dense" if self.per_row is None else f"csr, {self.values / 1e6:.3g} M stored"
+        return f"{self.rows:,} x {self.features:,}, {kind}"
+
+
+def made(shape, rows, seed):
+    """So many rows, of whole numbers from 1 (CSR), or from 0."""
+    xp = cupy()
+    random = xp.random.default_rng(seed)
+    if shape.per_row is None:
+        return random.integers(0, 5, (rows, shape.features)).astype(np.float32)
+    step = shape.features // shape.per_row
+    places = random.integers(0, step, (rows, shape.per_row), dtype=np.int32)
+    places += xp.arange(shape.per_row, dtype=np.int32) * step
+    values = random.integers(1, 10, rows * shape.per_row).astype(np.float32)
+    pointers = xp.arange(rows + 1, dtype=np.int32) * shape.per_row
+    return DeviceCSR((rows, shape.features), Lines(pointers, places.ravel(), values))
+
+
+def placed(shape):
+    """All shards of a shape, as large as a plan makes them, on the device."""
+    most = int(np.clip(shape.values // SHARDS_WANTED, COMMON_SHARD, LARGEST_SHARD))
+    n_shards = max(1, round(shape.values / most))
+    edges = np.arange(n_shards + 1) * shape.rows // n_shards
+    residency = Residency(n_shards, "float32", 1, Device(None), Shelf(0))
+    for index, (start, stop) in enumerate(pairwise(edges)):
+        rows, place = int(stop - start), {"target": slice(0, int(stop - start))}
+        shard = Shard(index, 0, int(start), int(stop), rows, index, {"target": (int(start), int(stop))}, 0)
+        block = Block(index, {"target": made(shape, rows, SEED + index)}, place)
+        held = HeldShard(shard, PlacedBlocks(block, [place]), [place], Findings.none(shape.features), 0)
+        residency._take(residency._looks, held)
+    return residency, n_shards
+
+
+class Fit:
+    """A fit of placed rows: sweeps as the engine and the loop make them, without a loop's history."""
+
+    def __init__(self, residency, n_shards, shape, loss, n_components):
+        self._residency, self._n_shards, self._loss = residency, n_shards, LOSSES[loss]
+        self._steps = Steps(1, self._loss.default_damping)
+        self._basis, self._scales = normalise(draw_basis(SEED, shape.features, n_components))
+        self._stamp = 0
+        residency.restore(Recipe(FitSpec("fit", loss, n_components, SEED)), range(n_shards))
+
+    def sweep(self):
+        """Seconds of the visit of all rows, its sums at home; and of the whole sweep, with the basis."""
+        started = time.perf_counter()
+        order = Order(self._basis.astype(np.float32), self._steps, "fit", self._stamp, self._scales)
+        record = total(self._n_shards, self._residency.sweep([order]).nodes)
+        visited = time.perf_counter()
+        stepped = self._loss.update_basis(self._basis, record["target"], None, 0.0, self._steps.exponent)
+        self._basis, self._scales = normalise(stepped)
+        self._stamp += 1
+        return visited - started, time.perf_counter() - started
+
+
+def sweep_seconds(fit, sweeps):
+    """Medians of `Fit.sweep`, the first three left out: kernels are compiled, and rows sorted by columns."""
+    for _ in range(3):
+        fit.sweep()
+    return [median(one) for one in zip(*(fit.sweep() for _ in range(sweeps)), strict=True)]
+
+
+def copied_per_second(n_bytes=4 * 2**30):
+    """Bytes read and written by a copy within the device, the best of five."""
+    xp = cupy()
+    source = xp.zeros(n_bytes, np.uint8)
+    target, best = xp.empty_like(source), np.inf
+    for _ in range(6):
+        finish_on_device()
+        started = time.perf_counter()
+        target[...] = source
+        finish_on_device()
+        best = min(best, time.perf_counter() - started)
+    return 2 * n_bytes / best

@@ -1,0 +1,60 @@
+"""The one command for a machine with a device: its stages run on an emulated one, and a stage that fails is noted."""
+
+import emulator
+import gpu
+import gpu_cases
+import pytest
+
+from bcnmf_dask.benchmarking.runs import read
+
+pytestmark = pytest.mark.parametrize("device", [pytest.param("emulated", marks=emulator.needs_compiler)], indirect=True)
+
+
+@pytest.fixture
+def small(device, monkeypatch):
+    """Shapes of a moment."""
+    for module in (gpu, gpu_cases):
+        monkeypatch.setattr(module, "cupy", emulator.Cupy)
+    monkeypatch.setattr(gpu, "SMALL", gpu.Shape(12, 40, 8))
+    monkeypatch.setattr(gpu, "SHAPES", [gpu.SMALL, gpu.Shape(20, 30, None), gpu.Shape(50, 30, 5)])
+    monkeypatch.setattr(gpu, "COMPONENTS", (3,))
+    monkeypatch.setattr(gpu, "SWEEPS", 2)
+    monkeypatch.setattr(gpu, "copied_per_second", lambda: gpu_cases.copied_per_second(1000))
+    monkeypatch.setattr(gpu_cases, "COMMON_SHARD", 30)
+
+
+def test_shapes_are_measured_and_judged(small):
+    results = gpu.Results()
+    results.stage("shapes", gpu.shapes)
+    cases = [one for one in results.measurements if "share_of_copy" in one.figures]
+    assert len(cases) == 3 * 2
+    assert all(one.figures["sweep_seconds"] >= one.figures["visit_seconds"] > 0 for one in cases)
+    assert [one.status in ("met", "missed") for one in results.verdicts] == [True, True]
+
+
+def test_a_sweep_goes_over_all_shards_and_steps_the_basis(small):
+    shape = gpu.SMALL
+    residency, n_shards = gpu_cases.placed(shape)
+    assert n_shards > 1
+    fit = gpu_cases.Fit(residency, n_shards, shape, "frobenius", 3)
+    before = fit._basis.copy()
+    fit.sweep()
+    assert (fit._basis != before).any()
+    assert fit._stamp == 1
+
+
+def test_what_goes_wrong_in_a_stage_is_a_verdict(small, monkeypatch, tmp_path, capsys):
+    def fails(results):
+        raise RuntimeError("no such kernel")
+
+    for name in ("tests", "check", "published", "processes"):
+        monkeypatch.setattr(gpu, name, fails if name == "check" else lambda results, **_: None)
+    monkeypatch.setattr(gpu, "n_devices", lambda: 1)
+    monkeypatch.setattr("sys.argv", ["gpu.py", "--out", str(tmp_path)])
+    assert gpu.main()
+    run = read(tmp_path / "gpu.json")
+    assert ("check against float64", "RuntimeError: no such kernel") in [
+        (one.what, one.measured) for one in run.verdicts
+    ]
+    assert run.machine["device"] == "emulated"
+    assert any("share of a copy" in line for line in gpu.tables(run))
