@@ -137,8 +137,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         ----------
         target, background : array, CSR, Dask array, DataArray, AnnData, DataFrame, path, or from `split`
             Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``
-            or ``.npz``. Usages come back as NumPy; for a DataArray as DataArray; for a Dask array or a path as
-            a lazy Dask array over the store ``out``.
+            or ``.npz``. Usages come back as NumPy; for arrays of CuPy as CuPy; for a DataArray as DataArray; for a
+            Dask array or a path as a lazy Dask array over the store ``out``.
         y : ignored
             For scikit-learn's conventions.
         client : Client, str, False or None

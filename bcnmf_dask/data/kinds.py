@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import xarray as xr
 from anndata import AnnData
 
+from bcnmf_dask.backend import is_on_device
 from bcnmf_dask.data import readers
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import exists, holds_zarr, is_location, is_url, shown
@@ -45,6 +46,7 @@ def _is_zarr(value: Any) -> bool:
 KINDS: tuple[Kind, ...] = (
     Kind("a NumPy array", _is_a(np.ndarray), lambda value, _: readers.from_array(value)),
     Kind("a SciPy CSR matrix", sp.issparse, lambda value, _: readers.from_array(value)),
+    Kind("one of either kind of CuPy", is_on_device, lambda value, _: readers.from_device(value)),
     Kind("an AnnData", _is_a(AnnData), readers.from_anndata),
     Kind("a pandas DataFrame", _is_a(pd.DataFrame), lambda value, _: readers.from_frame(value)),
     Kind("an xarray DataArray", _is_a(xr.DataArray), lambda value, _: readers.from_data_array(value)),

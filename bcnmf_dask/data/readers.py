@@ -15,13 +15,14 @@ import xarray as xr
 import zarr
 from anndata import AnnData
 
+from bcnmf_dask.backend import to_host
 from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import Location, absolute
 from bcnmf_dask.data.matrices import as_rows, check_matrix, csr_from
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
-from bcnmf_dask.data.tables import IntoDataArray, Table
+from bcnmf_dask.data.tables import IntoDataArray, IntoDevice, Table
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 
@@ -35,6 +36,11 @@ def unnamed(source: Source, *, lazy: bool) -> Table:
 def from_array(array: Any) -> Table:
     """A NumPy array or SciPy CSR matrix."""
     return unnamed(MemorySource(as_rows(array)), lazy=False)
+
+
+def from_device(array: Any) -> Table:
+    """A dense array or CSR matrix of CuPy, brought to the host: what is computed where is decided later."""
+    return replace(from_array(to_host(array)), into=IntoDevice())
 
 
 def from_dask(array: Any) -> Table:

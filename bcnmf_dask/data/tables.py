@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import to_device
 from bcnmf_dask.data.annotations import Annotation, RowNames, column_of
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.wording import shortened
@@ -51,6 +52,19 @@ class IntoDataArray:
 
 
 @dataclass(frozen=True, eq=False)
+class IntoDevice:
+    """Puts usages on the device that the input was on."""
+
+    def __call__(self, usages: Any) -> Any:
+        """The array of CuPy."""
+        return to_device(usages)
+
+    def take(self, mask: Mask) -> "IntoDevice":  # noqa: ARG002
+        """The same for some of the rows."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
 class Table:
     """One matrix with its annotation.
 
@@ -75,7 +89,7 @@ class Table:
     layers: tuple[str, ...] | None = None
     layer: str | None = None
     lazy: bool = False
-    into: IntoDataArray | None = None
+    into: IntoDataArray | IntoDevice | None = None
 
     @property
     def layer_note(self) -> str:

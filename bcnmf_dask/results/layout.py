@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import to_host
 from bcnmf_dask.results.factors import (
     cell_dimension,
     create_array,
@@ -100,11 +101,13 @@ def _write_role(location: str, result: FitResult, role: Role, usages: Any, signa
 
 
 def _write_usages(location: str, role: Role, usages: Any) -> None:
-    """Write NumPy, DataArray or Dask usages, in pieces: any of them can be sliced and made an ndarray."""
+    """Write NumPy, CuPy, DataArray or Dask usages, in pieces: any of them can be sliced and made an ndarray."""
     n_rows, n_components = usages.shape
     create_usages(location, role, n_rows, n_components, PIECE_ROWS, usages.dtype)
     for start in range(0, n_rows, PIECE_ROWS):
-        writable_usages(location, role)[start : start + PIECE_ROWS] = np.asarray(usages[start : start + PIECE_ROWS])
+        writable_usages(location, role)[start : start + PIECE_ROWS] = np.asarray(
+            to_host(usages[start : start + PIECE_ROWS])
+        )
 
 
 def _write_whole(

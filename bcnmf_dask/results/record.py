@@ -71,7 +71,7 @@ class FitResult:
     components : ndarray (n_components, n_features)
         Each row sums to one, so that a usage is an amount of signal.
     target_usages : array (n_target, n_components)
-        NumPy, DataArray, or a lazy Dask array over a store.
+        NumPy, CuPy, DataArray, or a lazy Dask array over a store.
     background_usages : array (n_background, n_components) or None
         As ``target_usages``; None without a background.
     target_signal, background_signal : ndarray (n_components,), float64
