@@ -16,6 +16,12 @@ settings.register_profile("quick", max_examples=25, derandomize=True, deadline=N
 settings.load_profile("quick")
 
 
+def pytest_configure(config):
+    """Only tests marked ``gpu`` may see a device: all others are about CPUs, to the bit."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folders_that_go(tmp_path_factory):
     """Fits without ``out`` leave their results in temporary folders, which here are for nobody to keep."""
