@@ -127,9 +127,15 @@ def free_device_memory() -> int:
 @contextmanager
 def copying_to_device() -> Iterator[None]:
     """Copies within it run beside kernels that are at work, and are complete behind it."""
-    with cupy().cuda.Stream(non_blocking=True) as stream:
+    with _copies() as stream:
         yield
         stream.synchronize()
+
+
+@cache
+def _copies() -> Any:
+    """One stream for all copies: each has memory of its own, which others do not use again."""
+    return cupy().cuda.Stream(non_blocking=True)
 
 
 def finish_on_device() -> None:

@@ -37,6 +37,7 @@ class Device:
 
     def __init__(self, limit: float | None) -> None:
         self._lock = threading.Lock()
+        self._taken: dict[int, int] = {}
         self._left = ROWS_SHARE * free_device_memory() if limit is None else limit
 
     def settle(self, held: HeldShard) -> HeldShard:
@@ -50,8 +51,14 @@ class Device:
             if needed > self._left:
                 return MovedBlocks(held.blocks)
             self._left -= needed
+            self._taken[held.shard.index] = needed
         (block,) = joined(held.blocks)
         return PlacedBlocks(block_to_device(block), held.places)
+
+    def leave(self, held: HeldShard) -> None:
+        """See `Place`."""
+        with self._lock:
+            self._left += self._taken.pop(held.shard.index, 0)
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """See `Place`."""
@@ -82,6 +89,7 @@ class Device:
                 f"device: its memory is too small even for one shard of rows at a time ({error}). Expected room for "
                 "the usages of all rows and fits, and a shard: take fewer components, more devices, or device='cpu'."
             ) from error
+        self._taken.pop(placed[-1].shard.index, None)  # not to be given out again: there was less room than planned
         placed[-1].blocks = MovedBlocks(HeldBlocks(list(placed[-1].blocks.on_host())))
         logger.warning("The memory of the device is full: rows of shard %d now move there.", placed[-1].shard.index)
         return True

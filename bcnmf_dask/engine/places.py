@@ -29,6 +29,10 @@ class Place(Protocol):
         """The shard with its blocks here, or on their way."""
         ...
 
+    def leave(self, held: HeldShard) -> None:
+        """The shard is no longer one of this process."""
+        ...
+
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """Usages of the host, here."""
         ...
@@ -55,6 +59,9 @@ class Host:
     def settle(self, held: HeldShard) -> HeldShard:
         """See `Place`."""
         return held
+
+    def leave(self, held: HeldShard) -> None:
+        """See `Place`."""
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """See `Place`."""

@@ -127,6 +127,7 @@ class Residency:
         with self.visiting, self._lock:
             for held in [self._shards.pop(index) for index in indices if index in self._shards]:
                 self._shelf.drop(held.numbers)
+                self.place.leave(held)
 
     def stamps(self) -> dict[int, dict[str, int]]:
         """Per shard, the sweeps that the usages of each fit have seen. Ends the adoptions that are under way."""

@@ -1,5 +1,7 @@
 """Fits on a device are those on CPUs: in every place that rows may be, and with all that surrounds a fit."""
 
+from dataclasses import replace
+
 import dask
 import emulator
 import numpy as np
@@ -8,6 +10,8 @@ import scipy.sparse as sp
 from cases import KINDS, K, counts
 
 from bcnmf_dask import BCNMF
+from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import moving
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.errors import InputError
@@ -152,3 +156,20 @@ def test_a_full_device_keeps_fewer_rows(device, monkeypatch, caplog):
 def test_a_device_too_small_for_one_shard_is_refused_in_words(device, monkeypatch):
     with pytest.raises(InputError, match=r"too small even for one shard of rows.*device='cpu'"):
         on_a_full_device(monkeypatch, times=1000)
+
+
+def test_room_that_a_shard_leaves_is_given_to_the_next(device):
+    x, y = map(sp.csr_array, counts())
+    inputs = read_inputs(x, y)
+    with dask.config.set(EVERYWHERE["some of both"]):
+        engine = LocalEngine(inputs, plan_shards(inputs), "float32", [K], device=device)
+    engine.load()
+    residency = engine._residency
+    placed = [held.shard.index for held in residency._held() if not held.blocks.comes_and_goes]
+    moved = [held.shard.index for held in residency._held() if held.blocks.comes_and_goes]
+    assert placed
+    assert moved
+    residency.drop(placed)
+    (held,) = [held for held in residency._held() if held.shard.index == moved[0]]
+    assert not residency.place.settle(replace(held, blocks=held.blocks.blocks)).blocks.comes_and_goes
+    engine.close()
