@@ -46,10 +46,10 @@ class Visitors:
     def sum(self, shards: Sequence[HeldShard], n_fits: int, leaf: Leaf) -> Visit:
         """Visit each block of some shards once for all fits. What a shard leaves out adds nothing."""
         trees = [Tree(self._n_blocks) for _ in range(n_fits)]
+        left_out = [number for held in shards for number in set(held.numbers).difference(held.blocks.numbers)]
         for tree in trees:
-            for held in shards:
-                for number in sorted(set(held.numbers).difference(held.blocks.numbers)):
-                    tree.add(number, {})
+            for number in left_out:
+                tree.add(number, {})
 
         def add(held: HeldShard, block: Block) -> None:
             for tree, record in zip(trees, leaf(held, block), strict=True):

@@ -12,7 +12,7 @@ from bcnmf_dask.kernels import csr, products
 from bcnmf_dask.kernels.lanes import padded, width_of
 from bcnmf_dask.updates import device_csr
 from bcnmf_dask.updates.basis import Basis
-from bcnmf_dask.updates.data_terms import sum_of_squares
+from bcnmf_dask.updates.dense import add_cross, sum_of_squares, times_basis
 from bcnmf_dask.updates.device_csr import DeviceCSR
 from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
@@ -114,7 +114,7 @@ def _step_together(
 
 
 def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
-    numerator = values @ basis.values
+    numerator = times_basis(values, basis)
     for _ in range(steps.times):
         usages = multiply(usages, numerator, usages @ basis.gram, EPS, steps.exponent)
     return usages
@@ -126,7 +126,7 @@ def _step_of(usages: NDArray[Any], steps: Steps) -> tuple[Any, float, int]:
 
 
 def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> Any:
-    cross += usages.T @ values
+    add_cross(values, usages, cross)
     return sum_of_squares(values, usages.dtype)
 
 

@@ -10,7 +10,7 @@ from bcnmf_dask.backend import Rows, is_sparse, parts_of
 from bcnmf_dask.kernels import csr
 from bcnmf_dask.updates import device_csr
 from bcnmf_dask.updates.basis import Basis
-from bcnmf_dask.updates.data_terms import sum_of_logarithms
+from bcnmf_dask.updates.dense import add_cross, sum_of_logarithms, times_basis
 from bcnmf_dask.updates.device_csr import DeviceCSR
 from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
@@ -74,7 +74,7 @@ def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple
 
 def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
     for _ in range(steps.times):
-        numerator = _quotients(values, usages, basis) @ basis.values
+        numerator = times_basis(_quotients(values, usages, basis), basis)
         usages = multiply(usages, numerator, basis.sums, EPS, steps.exponent)
     return usages
 
@@ -90,7 +90,7 @@ def _eps_of(usages: NDArray[Any]) -> Any:
 
 def _sum(basis: Basis, values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> Any:
     quotients = _quotients(values, usages, basis)
-    cross += usages.T @ quotients
+    add_cross(quotients, usages, cross)
     return sum_of_logarithms(values, quotients)
 
 

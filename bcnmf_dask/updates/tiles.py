@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, is_on_device
+from bcnmf_dask.updates.dense import no_cross
 
 TILE = 2**18
 """Values of a tile."""
@@ -25,7 +26,7 @@ def tiles(rows: Rows, dtype: np.dtype[Any]) -> Iterator[tuple[slice, NDArray[Any
 Step = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 """New usages of some rows, from their values and usages."""
 Add = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], Any]
-"""Adds what some values and usages give to a cross (n_components, n_features), and returns their data term."""
+"""Adds what some values and usages give to a cross (n_features, n_components or more), and returns their data term."""
 
 
 def step_tiles(rows: Rows, usages: NDArray[Any], step: Step) -> NDArray[Any]:
@@ -37,21 +38,17 @@ def step_tiles(rows: Rows, usages: NDArray[Any], step: Step) -> NDArray[Any]:
 
 
 def sum_tiles(rows: Rows, usages: NDArray[Any], add: Add) -> tuple[NDArray[Any], Any]:
-    """The cross (n_features, n_components) and the data term of all rows."""
-    cross, data_term = _no_cross(rows, usages), 0.0
+    """The cross (n_features, n_components or more) and the data term of all rows."""
+    cross, data_term = no_cross(rows, usages), 0.0
     for place, values in tiles(rows, usages.dtype):
         data_term += add(values, usages[place], cross)
-    return cross.T, data_term
+    return cross, data_term
 
 
 def sweep_tiles(rows: Rows, usages: NDArray[Any], step: Step, add: Add) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """`step_tiles`, then `sum_tiles` of the new usages, tile by tile."""
-    new, cross, data_term = np.empty_like(usages), _no_cross(rows, usages), 0.0
+    new, cross, data_term = np.empty_like(usages), no_cross(rows, usages), 0.0
     for place, values in tiles(rows, usages.dtype):
         new[place] = step(values, usages[place])
         data_term += add(values, new[place], cross)
-    return new, cross.T, data_term
-
-
-def _no_cross(rows: Rows, usages: NDArray[Any]) -> NDArray[Any]:
-    return np.zeros_like(usages, shape=(usages.shape[1], rows.shape[1]))
+    return new, cross, data_term
