@@ -73,7 +73,17 @@ def no_device() -> str | None:
         found = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return f"CuPy finds no CUDA driver or device ({error})"
-    return None if found else "this process sees no CUDA device (CUDA_VISIBLE_DEVICES?)"
+    if not found:
+        return "this process sees no CUDA device (CUDA_VISIBLE_DEVICES?)"
+    try:  # CuPy alone brings neither a compiler nor cuBLAS
+        cupy.RawModule(code='extern "C" __global__ void nothing() {}').get_function("nothing")
+        cupy.ones((2, 2)) @ cupy.ones((2, 2))
+    except Exception as error:
+        return (
+            f"CuPy cannot compile or multiply there ({type(error).__name__}: {error}); install it with the libraries "
+            "that it needs (pip install 'bcnmf-dask[gpu-cu13]', or gpu-cu12 for a driver of CUDA 12)"
+        )
+    return None
 
 
 def cupy() -> Any:
@@ -127,9 +137,20 @@ def free_device_memory() -> int:
 @contextmanager
 def copying_to_device() -> Iterator[None]:
     """Copies within it run beside kernels that are at work, and are complete behind it."""
+    stay_on_device()
     with _copies() as stream:
         yield
         stream.synchronize()
+
+
+def stay_on_device() -> None:
+    """Let this thread compute on the device that the first of this process computed on."""
+    cupy().cuda.Device(_device()).use()
+
+
+@cache
+def _device() -> int:
+    return int(cupy().cuda.runtime.getDevice())
 
 
 @cache
@@ -145,7 +166,8 @@ def finish_on_device() -> None:
 
 def ran_out_of_device_memory(error: BaseException) -> bool:
     """Whether that is what an error says; free memory is then given back to the device."""
-    ran_out = type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("cupy")
+    by_name = type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("cupy")
+    ran_out = by_name or type(error) is MemoryError  # so a sort says it
     if ran_out:
         cupy().get_default_memory_pool().free_all_blocks()
     return ran_out

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -149,17 +150,16 @@ def processes(results, n_workers, name):
         results.note(f"{n_workers} {name}, 30 M stored, {loss}", sweep_seconds=float(seconds))
 
 
+@contextmanager
 def cluster(n_workers, name):
     """A client of worker processes: by dask-cuda, each has a device."""
     from distributed import Client, LocalCluster
 
+    shape = {"n_workers": n_workers, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     if name == "devices":
-        from dask_cuda import LocalCUDACluster
-
-        started = LocalCUDACluster(n_workers=n_workers, threads_per_worker=1, host="127.0.0.1")
-    else:
-        started = LocalCluster(n_workers=n_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
-    return Client(started, set_as_default=False)
+        from dask_cuda import LocalCUDACluster as LocalCluster
+    with LocalCluster(**shape) as started, Client(started, set_as_default=False) as client:
+        yield client
 
 
 def tables(run):

@@ -76,7 +76,7 @@ def placed(shape):
         rows, place = int(stop - start), {"target": slice(0, int(stop - start))}
         shard = Shard(index, 0, int(start), int(stop), rows, index, {"target": (int(start), int(stop))}, 0)
         block = Block(index, {"target": made(shape, rows, SEED + index)}, place)
-        held = HeldShard(shard, PlacedBlocks(block, [place]), [place], Findings.none(shape.features), 0)
+        held = HeldShard(shard, PlacedBlocks(block, [place], 0), [place], Findings.none(shape.features), 0)
         residency._take(residency._looks, held)
     return residency, n_shards
 

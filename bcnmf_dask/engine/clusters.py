@@ -49,11 +49,11 @@ def local_cuda_cluster() -> Any:
         raise InputError(f"client: got 'local-cuda', but {missing}. Expected CUDA devices; client='local' needs none.")
     try:
         from dask_cuda import LocalCUDACluster
-    except ImportError:
+    except ImportError as error:
         raise InputError(
-            "client: got 'local-cuda', but dask-cuda is not installed. Expected it beside CuPy: "
+            f"client: got 'local-cuda', but dask-cuda is not installed whole ({error}). Expected it beside CuPy: "
             "pip install 'bcnmf-dask[gpu-cu13]' (or gpu-cu12)."
-        ) from None
+        ) from error
     return _started(LocalCUDACluster, threads_per_worker=1)
 
 

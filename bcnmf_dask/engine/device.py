@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import finish_on_device, free_device_memory, ran_out_of_device_memory, to_device
+from bcnmf_dask.backend import (
+    copying_to_device,
+    finish_on_device,
+    free_device_memory,
+    ran_out_of_device_memory,
+    stay_on_device,
+    to_device,
+)
 from bcnmf_dask.engine.blocks import Blocks, HeldBlocks
 from bcnmf_dask.engine.moving import MovedBlocks, PlacedBlocks, block_to_device, joined
 from bcnmf_dask.engine.shard_state import HeldShard
@@ -36,8 +43,8 @@ class Device:
     alone: ClassVar[bool] = True
 
     def __init__(self, limit: float | None) -> None:
+        stay_on_device()
         self._lock = threading.Lock()
-        self._taken: dict[int, int] = {}
         self._left = ROWS_SHARE * free_device_memory() if limit is None else limit
 
     def settle(self, held: HeldShard) -> HeldShard:
@@ -51,18 +58,25 @@ class Device:
             if needed > self._left:
                 return MovedBlocks(held.blocks)
             self._left -= needed
-            self._taken[held.shard.index] = needed
         (block,) = joined(held.blocks)
-        return PlacedBlocks(block_to_device(block), held.places)
+        try:
+            with copying_to_device():
+                return PlacedBlocks(block_to_device(block), held.places, needed)
+        except Exception as error:  # another process may have planned with the same memory
+            if not ran_out_of_device_memory(error):
+                raise
+            return MovedBlocks(held.blocks)
 
     def leave(self, held: HeldShard) -> None:
         """See `Place`."""
-        with self._lock:
-            self._left += self._taken.pop(held.shard.index, 0)
+        if isinstance(held.blocks, PlacedBlocks):
+            with self._lock:
+                self._left += held.blocks.nbytes
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """See `Place`."""
-        return {role: to_device(part) for role, part in usages.items()}
+        with copying_to_device():
+            return {role: to_device(part) for role, part in usages.items()}
 
     def home(self, record: Record) -> Record:
         """See `Place`: all that leaves a device in a sweep."""
@@ -72,6 +86,14 @@ class Device:
         """See `Place`: memory that a block leaves would else be filled again while kernels still read it."""
         if blocks.comes_and_goes:
             finish_on_device()
+
+    def enter(self) -> None:
+        """See `Place`."""
+        stay_on_device()
+
+    def finish(self) -> None:
+        """See `Place`."""
+        finish_on_device()
 
     def make_room(self, error: Exception, held: Iterable[HeldShard]) -> bool:
         """See `Place`: the last shard that stays on the device no longer does.
@@ -89,7 +111,7 @@ class Device:
                 f"device: its memory is too small even for one shard of rows at a time ({error}). Expected room for "
                 "the usages of all rows and fits, and a shard: take fewer components, more devices, or device='cpu'."
             ) from error
-        self._taken.pop(placed[-1].shard.index, None)  # not to be given out again: there was less room than planned
+        # Its room is not to be given out again: there was less than planned.
         placed[-1].blocks = MovedBlocks(HeldBlocks(list(placed[-1].blocks.on_host())))
         logger.warning("The memory of the device is full: rows of shard %d now move there.", placed[-1].shard.index)
         return True

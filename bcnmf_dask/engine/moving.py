@@ -67,12 +67,15 @@ class PlacedBlocks:
         On the device.
     places : sequence of mapping of role to slice
         Of the blocks that it was.
+    nbytes : int
+        Of its rows on the device.
     chosen : bool
         Whether it is gone through at all.
     """
 
     block: Block
     places: Sequence[Mapping[Role, slice]]
+    nbytes: int
     chosen: bool = True
     comes_and_goes: ClassVar[bool] = False
     streamed: ClassVar[bool] = False
@@ -102,7 +105,7 @@ def joined(blocks: Iterable[Block]) -> Iterator[Block]:
     """All blocks of a shard as one, in the place of the first."""
     parts: dict[Role, list[Any]] = {}
     numbers: list[int] = []
-    for block in blocks:
+    for block in sorted(blocks, key=lambda one: one.number):  # what was kept comes first
         numbers.append(block.number)
         for role, rows in block.parts.items():
             parts.setdefault(role, []).append(rows)

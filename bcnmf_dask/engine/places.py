@@ -45,6 +45,14 @@ class Place(Protocol):
         """Called after each block: work on one that does not stay here must be over when this returns."""
         ...
 
+    def enter(self) -> None:
+        """Called first by each thread that computes."""
+        ...
+
+    def finish(self) -> None:
+        """Called by the threads that compute: all they have launched must be over when this returns."""
+        ...
+
     def make_room(self, error: Exception, held: Iterable[HeldShard]) -> bool:
         """Whether an error was for want of memory, and some was freed: what failed is then worth another try."""
         ...
@@ -72,6 +80,12 @@ class Host:
         return record
 
     def computed(self, blocks: Blocks) -> None:
+        """See `Place`."""
+
+    def enter(self) -> None:
+        """See `Place`."""
+
+    def finish(self) -> None:
         """See `Place`."""
 
     def make_room(self, error: Exception, held: Iterable[HeldShard]) -> bool:  # noqa: ARG002

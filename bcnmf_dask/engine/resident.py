@@ -6,6 +6,7 @@ a copy would silently fork the state.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -66,7 +67,9 @@ class Residency:
         self._dtype = np.dtype(dtype)
         self._shelf = shelf
         self.place = place
-        self._visitors = Visitors(n_blocks, 1 if self.place.alone else n_threads, self.place)
+        self._visitors = Visitors(n_blocks, n_threads, self.place)
+        self._n_readers = n_threads
+        self._readers = ThreadPoolExecutor(n_threads, thread_name_prefix="bcnmf-loading")
         self._shards: dict[int, HeldShard] = {}
         self._lock = threading.Lock()
         self._looks = 0
@@ -96,9 +99,7 @@ class Residency:
         def take(part: int) -> Seen:
             """Neighbours one after the other: each strip leaves to the next what it read of its first chunk."""
             found: dict[int, int] = {}
-            for order in orders[
-                len(orders) * part // self._visitors.n_threads : len(orders) * (part + 1) // self._visitors.n_threads
-            ]:
+            for order in orders[len(orders) * part // self._n_readers : len(orders) * (part + 1) // self._n_readers]:
                 if failed.is_set() or self._closed.is_set():
                     break
                 try:
@@ -109,17 +110,16 @@ class Residency:
                     raise
             return found
 
-        return {
-            index: seen
-            for part in self._visitors.pool.map(take, range(self._visitors.n_threads))
-            for index, seen in part.items()
-        }
+        return {index: seen for part in self._readers.map(take, range(self._n_readers)) for index, seen in part.items()}
 
     def _take(self, looks: int, taken: HeldShard) -> Seen:
         index = taken.shard.index
         with self._lock:
-            if looks == self._looks and index not in self._shards:
+            late = looks != self._looks or index in self._shards
+            if not late:
                 self._shards = dict(sorted([*self._shards.items(), (index, taken)]))
+        if late:
+            self.place.leave(taken)
         return {index: taken.checksum}
 
     def drop(self, indices: Iterable[int]) -> None:
@@ -152,7 +152,7 @@ class Residency:
         with self.visiting:
             # One after the other where rows are read: each strip leaves to the next what it read of its first chunk.
             resident = {one.shard.index: one.blocks for one in self._held() if not one.blocks.streamed}
-            made = self._visitors.pool.map(lambda blocks: digest(blocks.on_host(), self._dtype), resident.values())
+            made = self._readers.map(lambda blocks: digest(blocks.on_host(), self._dtype), resident.values())
             found = dict(zip(resident, made, strict=True))
             streamed = [one for one in self._held() if one.blocks.streamed]
             return found | {one.shard.index: digest(one.blocks.on_host(), self._dtype) for one in streamed}
@@ -246,7 +246,8 @@ class Residency:
         self._closed.set()
         with self._lock:
             self._shards.clear()
-        self._visitors.pool.shutdown(wait=False)
+        self._readers.shutdown(wait=False)
+        self._visitors.close()
 
     def _held(self) -> list[HeldShard]:
         with self._lock:

@@ -34,14 +34,15 @@ class Visitors:
     n_blocks : int
         Blocks of the whole run: the leaves of its reduction.
     n_threads : int
+        At most.
     place : Place
     """
 
     def __init__(self, n_blocks: int, n_threads: int, place: Place) -> None:
         self._n_blocks = n_blocks
         self._place = place
-        self.n_threads = n_threads
-        self.pool = ThreadPoolExecutor(n_threads, thread_name_prefix="bcnmf")
+        self._n_threads = 1 if place.alone else n_threads
+        self._pool = ThreadPoolExecutor(self._n_threads, "bcnmf", place.enter)
 
     def sum(self, shards: Sequence[HeldShard], n_fits: int, leaf: Leaf) -> Visit:
         """Visit each block of some shards once for all fits. What a shard leaves out adds nothing."""
@@ -67,4 +68,10 @@ class Visitors:
             self._place.computed(held.blocks)
 
         with one_blas_thread():
-            return visit(self.pool, self.n_threads, shards, done)
+            waited = visit(self._pool, self._n_threads, shards, done)
+            self._pool.submit(self._place.finish).result()
+            return waited
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._pool.shutdown(wait=False)

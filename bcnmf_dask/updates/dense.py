@@ -1,11 +1,12 @@
 """What both losses make of dense rows and of quotients of their shape, wherever these are."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import is_on_device
+from bcnmf_dask.backend import cupy, is_on_device
 from bcnmf_dask.kernels import dense, numbers
 from bcnmf_dask.kernels.lanes import padded, width_of
 from bcnmf_dask.updates.basis import Basis
@@ -40,13 +41,25 @@ def add_cross(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -
 def sum_of_squares(values: NDArray[Any], dtype: np.dtype[Any]) -> Any:
     """The float64 sum of squares of values, taken in ``dtype``; of an array on a device it stays there."""
     if is_on_device(values):
-        return np.square(values.astype(np.float64)).sum()
+        return _squares()(values)
     return float(numbers.sum_of_squares(values.reshape(-1), dtype.type(1)))
 
 
 def sum_of_logarithms(values: NDArray[Any], quotients: NDArray[Any]) -> Any:
     """The float64 sum of ``value * (log(quotient) - 1)``, where a value of zero adds nothing; likewise."""
     if is_on_device(values):
-        terms = values * (np.log(quotients).astype(np.float64) - 1.0)
-        return np.where(values > 0, terms, 0.0).sum()
+        return _logarithms()(values, quotients)
     return float(numbers.sum_of_logarithms(values.reshape(-1), quotients.reshape(-1)))
+
+
+@cache
+def _squares() -> Any:
+    """Of CuPy, in one pass without arrays in float64."""
+    term = "double(value) * double(value)"
+    return cupy().ReductionKernel("T value", "float64 total", term, "a + b", "total = a", "0", "bcnmf_squares")
+
+
+@cache
+def _logarithms() -> Any:
+    given, term = "T value, U quotient", "value > 0 ? double(value) * (log(double(quotient)) - 1.0) : 0.0"
+    return cupy().ReductionKernel(given, "float64 total", term, "a + b", "total = a", "0", "bcnmf_logarithms")

@@ -83,9 +83,11 @@ class DeviceCSR:
 
     def sums(self, dtype: Any) -> DeviceArray:
         """Of each row (n,)."""
-        xp, rows = cupy(), self.rows
-        running = xp.concatenate([xp.zeros(1), xp.cumsum(rows.values, dtype=np.float64)])
-        return (running[rows.pointers[1:]] - running[rows.pointers[:-1]]).astype(dtype)
+        # One step from ones, at ones: the numerator is the sum. Running sums of CuPy differ from run to run.
+        ones = [cupy().ones(shape, dtype) for shape in ((self.shape[0], 1), (self.shape[1], 1), (1, 1))]
+        sums, zero = cupy().empty_like(ones[0]), np.dtype(dtype).type(0)
+        self.rows.launch("step_frobenius", ones[0], *ones, *_typed((zero, 1.0, 1)), sums)
+        return sums[:, 0]
 
     def host(self) -> Rows:
         """As SciPy has them."""

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 
-from bcnmf_dask.kernels.cuda.specialise import THREADS, source
+from bcnmf_dask.kernels.cuda.specialise import source
 
 HERE = Path(__file__).parent
 KERNELS = ("step_kullback_leibler", "step_frobenius", "sum_kullback_leibler", "sum_frobenius")
@@ -35,7 +35,14 @@ class Cupy:
             def synchronize(self):
                 """Everything is over already."""
 
+        class Device:
+            def __init__(self, number):
+                assert number == 0
+
+            use = staticmethod(lambda: None)
+
         class runtime:
+            getDevice = staticmethod(lambda: 0)
             getDeviceCount = staticmethod(lambda: 1)
             memGetInfo = staticmethod(lambda: (10**12, 10**12))
             getDeviceProperties = staticmethod(lambda _: {"name": b"emulated"})
@@ -63,7 +70,7 @@ def launch(special, name, n_lines, *given):
     ]
     with ONE_AT_A_TIME:
         library = compiled(special.options)
-        library.launch(name.encode(), special.grid(n_lines), THREADS, (ctypes.c_void_p * len(given))(*given))
+        library.launch(name.encode(), special.grid(n_lines), special.threads, (ctypes.c_void_p * len(given))(*given))
 
 
 @cache

@@ -5,6 +5,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
+"""Options that CuPy adds."""
+
 
 @cache
 def library():
@@ -19,7 +22,7 @@ def compile_for(architecture, source, options):
     """Size in bytes of the machine code and what the compiler said; raises what it complains of."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     assert library().nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"csr.cu", 0, None, None) == 0
-    wanted = [option.encode() for option in (*options, f"-arch=sm_{architecture}", "--ptxas-options=-v")]
+    wanted = [option.encode() for option in (*options, *OF_CUPY, f"-arch=sm_{architecture}", "--ptxas-options=-v")]
     failed = library().nvrtcCompileProgram(program, len(wanted), (ctypes.c_char_p * len(wanted))(*wanted))
     library().nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)

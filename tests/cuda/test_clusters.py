@@ -133,5 +133,5 @@ def test_without_devices_no_cluster_of_them_is_started(monkeypatch):
 def test_without_dask_cuda_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(clusters, "no_device", lambda: None)
     monkeypatch.setitem(sys.modules, "dask_cuda", None)
-    with pytest.raises(InputError, match=r"dask-cuda is not installed.*pip install 'bcnmf-dask\[gpu-cu13\]'"):
+    with pytest.raises(InputError, match=r"dask-cuda is not installed whole .*pip install 'bcnmf-dask\[gpu-cu13\]'"):
         fitted("local-cuda", "auto")

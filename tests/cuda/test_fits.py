@@ -14,6 +14,7 @@ from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import moving
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.errors import InputError
 
 LOSSES = ("frobenius", "kullback-leibler")
@@ -173,3 +174,19 @@ def test_room_that_a_shard_leaves_is_given_to_the_next(device):
     (held,) = [held for held in residency._held() if held.shard.index == moved[0]]
     assert not residency.place.settle(replace(held, blocks=held.blocks.blocks)).blocks.comes_and_goes
     engine.close()
+
+
+def test_an_online_fit_that_is_stopped_over_rows_that_are_read(tmp_path, device, monkeypatch):
+    """Its last sweep finds blocks that were kept for draws: they come first, and must not be joined so."""
+    monkeypatch.setattr("bcnmf_dask.data.draws.PIECES", 2)
+    monkeypatch.setattr("bcnmf_dask.engine.local.Shelf", lambda _: Shelf(1e9))
+    given = KINDS["anndata-zarr-csr"](tmp_path)
+    fits = []
+    for where in ("cpu", device):
+        model = BCNMF(K, 0.5, solver="online", batch_size=20, dtype="float64", max_iter=3)
+        with dask.config.set({"bcnmf-dask.memory-limit": "1 MB"}):
+            model.fit(
+                *given[:1], background=given[1], client=False, device=where, callbacks=[lambda one: one.iteration == 3]
+            )
+        fits.append(model)
+    close(*fits, rtol=1e-8)

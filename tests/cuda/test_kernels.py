@@ -51,7 +51,7 @@ def sums(loss, rows, usages, basis, team):
     return cross, terms.sum()
 
 
-@pytest.mark.parametrize("team", [1, 4])
+@pytest.mark.parametrize("team", [1, 4, 16])
 @pytest.mark.parametrize("n_components", [1, 20, 70])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_factors_and_sums_are_those_of_the_kernels_for_cpus(loss, n_components, team):

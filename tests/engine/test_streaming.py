@@ -89,7 +89,7 @@ def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="damaged"):
         engine.load()
     engine.close()
-    engine._residency._visitors.pool.shutdown(wait=True)
+    engine._residency._readers.shutdown(wait=True)
     assert len(taken) <= 3 < len(plan.shards)
 
 

@@ -5,9 +5,9 @@
 // share a stored value, each with every LANES-th component in registers: what they gather lies together in memory.
 //
 // Compiled for REAL (of factors), VALUE, INDEX and POINTER (as stored), COMPONENTS, LANES (a power of two, at most 32)
-// and TEAM (warps: 1, 2 or 4).
+// and TEAM (warps: a power of two of at most 16).
 
-constexpr int THREADS = 128;
+constexpr int THREADS = TEAM > 4 ? 32 * TEAM : 128;
 constexpr int TEAM_THREADS = 32 * TEAM;
 constexpr int GROUPS = TEAM_THREADS / LANES;  // stored values that a team has in hand at once
 constexpr int PARTS = (COMPONENTS + LANES - 1) / LANES;

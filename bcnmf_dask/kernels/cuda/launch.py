@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bcnmf_dask.backend import cupy
-from bcnmf_dask.kernels.cuda.specialise import THREADS, Special, source
+from bcnmf_dask.kernels.cuda.specialise import Special, source
 
 
 def launch(special: Special, name: str, n_lines: int, *given: Any) -> None:
@@ -22,7 +22,12 @@ def launch(special: Special, name: str, n_lines: int, *given: Any) -> None:
         What the kernel takes after the number of lines.
     """
     if n_lines:
-        _module(special).get_function(name)((special.grid(n_lines),), (THREADS,), (np.int64(n_lines), *given))
+        _kernel(special, name)((special.grid(n_lines),), (special.threads,), (np.int64(n_lines), *given))
+
+
+@cache
+def _kernel(special: Special, name: str) -> Any:
+    return _module(special).get_function(name)
 
 
 @cache

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-THREADS = 128
-"""Of a block, as `csr.cu` says."""
 WARP = 32
 NAMES = {
     "float32": "float",
@@ -21,8 +19,12 @@ NAMES = {
     "uint64": "unsigned long long",
 }
 """Of types in C++."""
-LONG_LINE = 1024
-"""Stored values from which four warps share a line: with fewer they would wait for each other more than they work."""
+SHARE = 256
+"""Stored values of a line for each warp that shares it, at the least: with fewer, warps wait for each other more than
+they work."""
+USUAL_TEAM, LARGEST_TEAM = 4, 16
+FEW_WARPS = 4096
+"""With fewer in all, most of a large device would be idle: more of them share a line then."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,24 @@ class Special:
         numbers = {"COMPONENTS": self.components, "LANES": self.lanes, "TEAM": self.team}
         return ("-std=c++17", *(f"-D{name}={given}" for name, given in (types | numbers).items()))
 
+    @property
+    def threads(self) -> int:
+        """Of a block, as ``csr.cu`` says."""
+        return max(128, WARP * self.team)
+
     def grid(self, n_lines: int) -> int:
         """Blocks for so many lines."""
-        return -(-n_lines * self.team * WARP // THREADS)
+        return -(-n_lines * self.team * WARP // self.threads)
 
 
 def team_for(n_lines: int, n_values: int) -> int:
     """Warps that share a line, as long as lines are on average."""
-    return 4 if n_values >= LONG_LINE * n_lines else 1
+    team = 1
+    while team < LARGEST_TEAM and n_values >= 2 * team * SHARE * n_lines:
+        if team >= USUAL_TEAM and n_lines * team >= FEW_WARPS:
+            break
+        team *= 2
+    return team
 
 
 @cache
