@@ -44,10 +44,7 @@ SMALL = 2**19
 """Bytes of bases, over all owners, up to which the driver sends and merges itself: that saves two tasks in a row."""
 HISTORY_SWEEPS = 30
 HISTORY_BYTES = 10**9
-"""Sweeps, and bytes of bases, that are kept for replay before usages are saved.
-
-More sweeps than lie between two checkpoints by default, which make a snapshot needless.
-"""
+"""Sweeps, and bytes of bases, that are kept for replay before usages are saved: more than between two checkpoints."""
 
 T = TypeVar("T")
 
@@ -89,12 +86,14 @@ class ClusterEngine:
         footprint = Footprint(inputs, plan, dtype, components, (), pieces_kept)
         self._holdings = Holdings(self._crew, delivery, plan, footprint)
         self._recipes: dict[str, Recipe] = {}
+        self._devices: dict[str, str] = {}
         self._scratch: Scratch | None = None
         self._snapshots = 0
 
     def load(self) -> Findings:
         """See `Engine.load`."""
         seen = self._persist("loading", lambda: self._crew.everywhere(tasks.findings))
+        self._devices = self._persist("loading", lambda: self._on_owners(tasks.device))
         merged = Findings.none(self._inputs.n_features)
         for findings in seen.values():
             merged = merged if findings is None else merged.merge(findings)
@@ -160,7 +159,7 @@ class ClusterEngine:
         """See `Engine.describe`."""
         return {
             "engine": "cluster",
-            "devices": self._persist("describe", lambda: self._on_owners(tasks.device)),
+            "devices": dict(self._devices),
             "shards_per_worker": self._holdings.counts(),
             "shards_streamed": self._holdings.streamed(),
             "replayed": self._holdings.replayed,
