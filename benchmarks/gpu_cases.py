@@ -12,18 +12,19 @@ from bcnmf_dask.backend import cupy, finish_on_device
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.shards import COMMON_SHARD, LARGEST_SHARD, SHARDS_WANTED, Shard
-from bcnmf_dask.engine.base import FitSpec, Recipe
+from bcnmf_dask.engine.base import FitSpec, Recipe, Times
 from bcnmf_dask.engine.device import Device
 from bcnmf_dask.engine.local import total
 from bcnmf_dask.engine.moving import PlacedBlocks
-from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.shard_state import HeldShard
 from bcnmf_dask.engine.shelf import Shelf
+from bcnmf_dask.fitting.loop import FitProgress
+from bcnmf_dask.fitting.stopping import Convergence
+from bcnmf_dask.solvers.published import Published
 from bcnmf_dask.updates.device_csr import DeviceCSR, Lines
 from bcnmf_dask.updates.initialise import draw_basis, normalise
 from bcnmf_dask.updates.losses import LOSSES
-from bcnmf_dask.updates.multiplicative import Steps
 
 
 @dataclass(frozen=True)
@@ -82,24 +83,25 @@ def placed(shape):
 
 
 class Fit:
-    """A fit of placed rows: sweeps as the engine and the loop make them, without a loop's history."""
+    """A fit of placed rows by the loop itself, over shards that need no engine to load them."""
 
     def __init__(self, residency, n_shards, shape, loss, n_components):
-        self._residency, self._n_shards, self._loss = residency, n_shards, LOSSES[loss]
-        self._steps = Steps(1, self._loss.default_damping)
-        self._basis, self._scales = normalise(draw_basis(SEED, shape.features, n_components))
-        self._stamp = 0
-        residency.restore(Recipe(FitSpec("fit", loss, n_components, SEED)), range(n_shards))
+        self._residency, self._n_shards = residency, n_shards
+        spec = FitSpec("fit", loss, n_components, SEED)
+        basis, scales = normalise(draw_basis(SEED, shape.features, n_components))
+        solver = Published(loss, 0.0, LOSSES[loss].default_damping)
+        self.progress = FitProgress(
+            spec, solver, 0.0, 10**6, Convergence(0, "float32"), basis.astype(np.float32), scales
+        )
+        residency.restore(Recipe(spec), range(n_shards))
 
     def sweep(self):
-        """Seconds of the visit of all rows, its sums at home; and of the whole sweep, with the basis."""
+        """Seconds of the visit of all rows, and of the whole sweep, with the basis."""
         started = time.perf_counter()
-        order = Order(self._basis.astype(np.float32), self._steps, "fit", self._stamp, self._scales)
-        record = total(self._n_shards, self._residency.sweep([order]).nodes)
+        record = total(self._n_shards, self._residency.sweep([self.progress.order()]).nodes)
         visited = time.perf_counter()
-        stepped = self._loss.update_basis(self._basis, record["target"], None, 0.0, self._steps.exponent)
-        self._basis, self._scales = normalise(stepped)
-        self._stamp += 1
+        self.progress.advance(record, Times(visited - started, 0.0, 0.0, 0.0))
+        finish_on_device()
         return visited - started, time.perf_counter() - started
 
 

@@ -162,7 +162,10 @@ class Engine(Protocol):
         ...
 
     def sweep(self, orders: Sequence[Order]) -> tuple[list[Record], Times]:
-        """Step the usages of every fit from ``order.stamp`` to the next, and return its summed `Statistics`."""
+        """Step the usages of every fit from ``order.stamp`` to the next, and return its summed `Statistics`.
+
+        Sums of a device of this process stay on it, so that the basis can follow them there.
+        """
         ...
 
     def sample(self, samples: Sequence[Sample]) -> tuple[list[Record], Times]:

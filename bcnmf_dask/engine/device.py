@@ -19,7 +19,6 @@ from bcnmf_dask.backend import (
 from bcnmf_dask.engine.blocks import Blocks, HeldBlocks
 from bcnmf_dask.engine.moving import MovedBlocks, PlacedBlocks, block_to_device, joined
 from bcnmf_dask.engine.shard_state import HeldShard
-from bcnmf_dask.engine.tree import Record, on_host
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.updates.rows import rows_nbytes
 from bcnmf_dask.updates.statistics import Role
@@ -77,10 +76,6 @@ class Device:
         """See `Place`."""
         with copying_to_device():
             return {role: to_device(part) for role, part in usages.items()}
-
-    def home(self, record: Record) -> Record:
-        """See `Place`: all that leaves a device in a sweep."""
-        return on_host(record)
 
     def computed(self, blocks: Blocks) -> None:
         """See `Place`: memory that a block leaves would else be filled again while kernels still read it."""

@@ -22,7 +22,7 @@ from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.engine.summing import Visit
 from bcnmf_dask.engine.threads import usable_cores
-from bcnmf_dask.engine.tree import Node, Record, Tree
+from bcnmf_dask.engine.tree import Node, Record, Tree, on_host
 from bcnmf_dask.results.factors import create_usages
 from bcnmf_dask.updates.statistics import Role
 
@@ -105,7 +105,7 @@ class LocalEngine:
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
-        return [total(self._plan.n_blocks, [nodes]) for nodes in self._residency.evaluate(orders).nodes]
+        return [on_host(total(self._plan.n_blocks, [nodes])) for nodes in self._residency.evaluate(orders).nodes]
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:
         """See `Engine.usages`."""

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.engine.blocks import Blocks
 from bcnmf_dask.engine.shard_state import HeldShard
-from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -35,10 +34,6 @@ class Place(Protocol):
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """Usages of the host, here."""
-        ...
-
-    def home(self, record: Record) -> Record:
-        """Sums made here, on the host."""
         ...
 
     def computed(self, blocks: Blocks) -> None:
@@ -74,10 +69,6 @@ class Host:
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """See `Place`."""
         return dict(usages)
-
-    def home(self, record: Record) -> Record:
-        """See `Place`."""
-        return record
 
     def computed(self, blocks: Blocks) -> None:
         """See `Place`."""

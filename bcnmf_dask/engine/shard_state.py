@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import beside
+from bcnmf_dask.backend import beside, to_host
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.shards import Shard
@@ -195,7 +195,7 @@ def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
         usages = scaled(state.usages[role][block.places[role]], order)
         statistics = on_host({role: loss.contribute(rows, usages, order.prepared)})[role]
         exact = usages.astype(np.float64)
-        divergence = loss.divergence(statistics, order.basis.astype(np.float64))
+        divergence = loss.divergence(statistics, to_host(order.basis).astype(np.float64))
         record[role] = Evaluation(divergence, exact.sum(axis=0), exact.T @ exact)
     return record
 

@@ -21,7 +21,7 @@ class Visit(NamedTuple):
     """What a visit of blocks here gave."""
 
     nodes: list[dict[Node, Record]]
-    """Per fit, the sums over the subtrees that are complete here."""
+    """Per fit, the sums over the subtrees that are complete here, where they were made."""
     read: float
     """Seconds that threads waited for rows to be made ready, on average."""
 
@@ -57,7 +57,7 @@ class Visitors:
                 tree.add(block.number, record)
 
         waited = self.go_through(shards, add)
-        return Visit([{node: self._place.home(sums) for node, sums in tree.nodes.items()} for tree in trees], waited)
+        return Visit([tree.nodes for tree in trees], waited)
 
     def go_through(self, shards: Sequence[HeldShard], do: Callable[[HeldShard, Block], None]) -> float:
         """Call ``do`` for each block; gives the seconds that threads waited for rows, on average."""

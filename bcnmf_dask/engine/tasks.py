@@ -16,7 +16,7 @@ from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.resident import Seen
 from bcnmf_dask.engine.runs import run_here
 from bcnmf_dask.engine.summing import Visit
-from bcnmf_dask.engine.tree import Node, Record, Tree
+from bcnmf_dask.engine.tree import Node, Record, Tree, on_host
 from bcnmf_dask.updates.statistics import Role
 
 T = TypeVar("T")
@@ -115,7 +115,8 @@ def evaluate(run: str, orders: Sequence[Order]) -> Part:
 def _visited(visit: Callable[[list[Asked]], Visit], asked: Sequence[Asked]) -> Part:
     started = time.perf_counter()
     nodes, read = visit([one.owned() for one in asked])
-    return Part(nodes, time.perf_counter() - started, read, 0.0)
+    leaving = [{node: on_host(record) for node, record in one.items()} for one in nodes]
+    return Part(leaving, time.perf_counter() - started, read, 0.0)
 
 
 def merge(n_blocks: int, *parts: Part) -> Part:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bcnmf_dask.backend import to_host
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.engine.base import Engine, Saved
 from bcnmf_dask.errors import BCNMFError, CheckpointError, CheckpointWarning, InputError, Preempted
@@ -173,8 +174,9 @@ class Checkpoints:
             location = self._store.usages_location(generation, fit.key)
             checksums = self._engine.write_usages(fit.order().unscaled(), location)
         history = [asdict(swept) for swept in fit.history]
-        state = dict(fit.solver.state())
-        return SavedFit(fit.key, fit.basis, fit.scales, history, location, dict(checksums), fit.stamp, state)
+        state = {name: to_host(part) for name, part in fit.solver.state().items()}
+        basis, scales = to_host(fit.basis), to_host(fit.scales)
+        return SavedFit(fit.key, basis, scales, history, location, dict(checksums), fit.stamp, state)
 
     def _start_from(self, generation: Generation, fits: Sequence[FitProgress]) -> None:
         saved = {one.key: one for one in generation.fits}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bcnmf_dask.backend import to_host
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
@@ -98,7 +99,7 @@ def _with_usages(result: FitResult, inputs: Inputs, usages: Mapping[Role, Any]) 
 def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: Record) -> FitResult:
     """All but the usages."""
     inputs = session.inputs
-    components = np.ascontiguousarray(fit.basis.T)
+    components = np.ascontiguousarray(to_host(fit.basis).T)
     divergences = {role: sums.divergence for role, sums in evaluation.items()}
     return FitResult(
         components=components,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import beside
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.engine.base import Engine, FitSpec, Times
 from bcnmf_dask.engine.orders import Order, Sample
@@ -57,7 +58,7 @@ class FitProgress:
     max_iter : int
     convergence : Convergence
     basis : ndarray (n_features, n_components)
-        Normalised, in the dtype of the run.
+        Normalised, in the dtype of the run; on the device of this process once its rows are there.
     scales : ndarray (n_components,), float64
     stamp : int
         Sweeps its usages have seen.
@@ -95,7 +96,7 @@ class FitProgress:
         """Take the sums of a visit: update the basis, write the history."""
         started, draw = time.perf_counter(), self.solver.draw
         of = 1 if draw is None else draw.of
-        basis = self.basis.astype(np.float64)
+        basis = self._exact_basis(record)
         # What overflows is refused in words below; small products wait for threads of BLAS that others keep busy.
         with np.errstate(all="ignore"), one_blas_thread():
             divergence = LOSSES[self.spec.loss].divergence
@@ -104,7 +105,7 @@ class FitProgress:
                 for role, sums in record.items()
             }
             new, scales = normalise(self.solver.next_basis(basis, record))
-            change = float(np.linalg.norm(new - basis) / max(np.linalg.norm(basis), np.finfo(float).tiny))
+            change = float(np.linalg.norm(new - basis)) / max(float(np.linalg.norm(basis)), np.finfo(float).tiny)
         self._refuse_non_finite(change, *divergences.values())
         self.basis = new.astype(self.basis.dtype)
         if draw is None:
@@ -119,6 +120,12 @@ class FitProgress:
             **_split(times, time.perf_counter() - started),
         )
         self.history.append(swept)
+
+    def _exact_basis(self, record: Record) -> NDArray[np.float64]:
+        """In float64, where the sums are: to fetch them from a device may take as long as a sweep there."""
+        where = next((sums.cross for sums in record.values()), self.basis)
+        exact: NDArray[np.float64] = beside(self.basis, where).astype(np.float64)
+        return exact
 
     @property
     def goes_on(self) -> bool:
@@ -139,7 +146,7 @@ class FitProgress:
     def look_back(self, record: Record, times: Times, of: int) -> None:
         """Take the sums of the one in ``of`` rows that the solver wanted to look at before the next visit."""
         started = time.perf_counter()
-        basis = self.basis.astype(np.float64)
+        basis = self._exact_basis(record)
         with np.errstate(all="ignore"), one_blas_thread():
             chosen = self.solver.judge(basis, record)
         if chosen is not basis:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import beside
 from bcnmf_dask.updates.statistics import Role, Statistics
 
 Array = NDArray[np.float64]
@@ -29,11 +30,11 @@ class Sums(NamedTuple):
     n_rows: float
 
     def mixed(self, other: "Sums", share: float) -> "Sums":
-        """``1 - share`` of these and ``share`` of the other."""
+        """``1 - share`` of these and ``share`` of the other, where the other is."""
         kept = 1 - share
         return Sums(
-            kept * self.cross + share * other.cross,
-            kept * self.moment + share * other.moment,
+            kept * beside(self.cross, other.cross) + share * other.cross,
+            kept * beside(self.moment, other.moment) + share * other.moment,
             kept * self.n_rows + share * other.n_rows,
         )
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.backend import beside, to_host
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.solvers.base import Solver, State
@@ -129,7 +130,7 @@ class Online(Solver):
         share = max(1 / self._batches, NEW_SHARE)
         for role, statistics in record.items():
             seen = statistics.cross.any(axis=1)  # features with a positive value
-            self._seen = seen if self._seen is None else self._seen | seen
+            self._seen = seen if self._seen is None else beside(self._seen, seen) | seen
             new, old = self._memory.sums(role, basis, statistics, draw.count(role)), self._sums.get(role)
             self._sums[role] = new if old is None else old.mixed(new, share)
 
@@ -158,7 +159,9 @@ class Online(Solver):
         """See `Solver.state`."""
         parts = {f"{role}.{name}": getattr(sums, name) for role, sums in self._sums.items() for name in Sums._fields}
         seen = {} if self._seen is None else {"seen": self._seen}
-        state = {name: np.asarray(part) for name, part in parts.items()} | {"batches": np.asarray(self._batches)}
+        state = {name: np.asarray(to_host(part)) for name, part in parts.items()} | {
+            "batches": np.asarray(self._batches)
+        }
         return state | seen
 
     def go_on(self, state: State) -> None:

@@ -173,4 +173,4 @@ def divergence(statistics: Statistics, basis: NDArray[np.float64]) -> float:
     """Sum of squared residuals of the rows behind ``statistics``; float64, as the three terms cancel."""
     model = float(np.vdot(basis.T @ basis, statistics.moment))
     overlap = float(np.vdot(basis, statistics.cross))
-    return max(statistics.data_term - 2.0 * overlap + model, 0.0)
+    return max(float(statistics.data_term) - 2.0 * overlap + model, 0.0)

@@ -143,4 +143,4 @@ def update_basis(
 
 def divergence(statistics: Statistics, basis: NDArray[np.float64]) -> float:
     """Divergence of the rows behind ``statistics``, which must have been taken at this ``basis``."""
-    return max(statistics.data_term + float(statistics.moment @ basis.sum(axis=0)), 0.0)
+    return max(float(statistics.data_term) + float(statistics.moment @ basis.sum(axis=0)), 0.0)

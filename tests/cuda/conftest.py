@@ -7,20 +7,22 @@ from bcnmf_dask import backend
 from bcnmf_dask.engine import device as device_place
 from bcnmf_dask.engine import hardware
 from bcnmf_dask.kernels.cuda import launch
-from bcnmf_dask.updates import device_csr
+from bcnmf_dask.updates import dense, device_csr
 
 
 @pytest.fixture(
     params=[pytest.param("emulated", marks=emulator.needs_compiler), pytest.param("cuda", marks=pytest.mark.gpu)]
 )
 def device(request, monkeypatch):
-    """Computing with ``device="cuda"``; arrays of the emulated device are those of NumPy."""
+    """Computing with ``device="cuda"``."""
     if request.param == "cuda":
         if (missing := backend.no_device()) is not None:
             pytest.skip(missing)
         return "cuda"
-    for module in (backend, device_csr, hardware, launch):
+    for module in (backend, dense, device_csr, hardware, launch):
         monkeypatch.setattr(module, "cupy", emulator.Cupy)
+    for kernel in (dense._squares, dense._logarithms):
+        kernel.cache_clear()
     monkeypatch.setattr(hardware, "no_device", lambda: None)
     monkeypatch.setattr(device_csr, "launch", emulator.launch)
     ran_out = device_place.ran_out_of_device_memory

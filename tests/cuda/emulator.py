@@ -2,13 +2,12 @@
 
 import ctypes
 import shutil
-import subprocess
 import threading
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
+import emulated_arrays
 import numpy as np
 import pytest
 
@@ -54,15 +53,19 @@ class Cupy:
         free_all_blocks = staticmethod(lambda: None)
 
     get_default_memory_pool = _Pool
+    random = emulated_arrays.Random
+    asarray = staticmethod(emulated_arrays.asarray)
+    ReductionKernel = emulated_arrays.ReductionKernel
 
     def __getattr__(self, name):
-        return getattr(np, name)
+        return emulated_arrays.on_device(name)
 
 
 def launch(special, name, n_lines, *given):
-    """Run a kernel for so many lines; arrays are changed in place."""
-    arguments = [np.asarray(n_lines, np.int64), *given]
-    kept = [part if isinstance(part, np.ndarray) and part.ndim else np.asarray(part) for part in arguments]
+    """Run a kernel for so many lines; arrays of the device are changed in place."""
+    arguments = emulated_arrays.unwrapped([np.int64(n_lines), *given])
+    assert all(part.flags.c_contiguous for part in arguments if isinstance(part, np.ndarray))
+    kept = list(map(np.asarray, arguments))
     pointers = [ctypes.c_void_p(part.ctypes.data) if part.ndim else None for part in kept]
     given = [
         ctypes.addressof(pointer) if pointer is not None else part.ctypes.data
@@ -76,14 +79,8 @@ def launch(special, name, n_lines, *given):
 @cache
 def compiled(options):
     """A library with all kernels, for the length of this process."""
-    folder = Path(mkdtemp(prefix="bcnmf-emulated-"))
     case = '    if (!std::strcmp(name, "{0}")) emulator::launch({0}, grid, threads, given);'
     cases = "\n".join(case.format(one) for one in KERNELS)
     main = f'extern "C" void launch(const char* name, unsigned grid, unsigned threads, void** given) {{\n{cases}\n}}\n'
     text = f'#include "{HERE / "emulator.hpp"}"\n{source()}\n{main}'
-    (folder / "all.cpp").write_text(text)
-    command = ["g++", *options, "-shared", "-fPIC", "-w", "-o", folder / "all.so", folder / "all.cpp"]
-    subprocess.run(command, check=True)
-    library = ctypes.CDLL(str(folder / "all.so"))
-    shutil.rmtree(folder)
-    return library
+    return emulated_arrays.compiled(text, *options)

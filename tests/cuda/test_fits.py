@@ -26,8 +26,11 @@ EVERYWHERE = {
 }
 
 
+OF_FIT = ("checkpoint", "checkpoint_every", "resume", "client", "callbacks")
+
+
 def fitted(target, background, device, loss="kullback-leibler", sweeps=4, dtype="float64", **more):
-    fit = {name: more.pop(name) for name in ("checkpoint", "checkpoint_every", "resume", "client") if name in more}
+    fit = {name: more.pop(name) for name in OF_FIT if name in more}
     fit.setdefault("client", False)
     model = BCNMF(K, 0.5, loss=loss, max_iter=sweeps, tol=0, dtype=dtype, **more)
     return model.fit(target, background=background, device=device, **fit)
@@ -89,16 +92,41 @@ def test_new_rows_are_transformed(device):
     np.testing.assert_allclose(model.transform(y, client=False, device=device), expected, 1e-9, 1e-12)
 
 
-@pytest.mark.parametrize("first", ["cpu", "cuda"])
-@pytest.mark.parametrize("where", EVERYWHERE)
-def test_a_fit_goes_on_where_there_is_no_device_and_the_other_way(where, first, tmp_path, device):
+class Killed(Exception):
+    pass
+
+
+def kill(record):
+    if record.iteration == 3:
+        raise Killed
+
+
+def going_on(places, folder, **more):
+    """A fit that is killed on the first of two devices and goes on on the other; and one on CPUs, undisturbed."""
     x, y = map(sp.csr_array, counts())
-    places = [first, {"cpu": "cuda", "cuda": "cpu"}[first]]
-    with dask.config.set(EVERYWHERE[where]):
-        fitted(x, y, places[0], sweeps=2, checkpoint=tmp_path / "checkpoints", checkpoint_every=1)
-        found = fitted(x, y, places[1], sweeps=4, checkpoint=tmp_path / "checkpoints", resume=True)
+    with pytest.raises(Killed):
+        fitted(x, y, places[0], checkpoint=folder, checkpoint_every=1, callbacks=[kill], **more)
+    found = fitted(x, y, places[1], checkpoint=folder, resume=True, **more)
     assert found.run_["resumed_from"] == 2
-    close(found, fitted(x, y, "cpu", sweeps=4))
+    return found, fitted(x, y, "cpu", **more)
+
+
+PLACES = pytest.mark.parametrize("places", [("cpu", "cuda"), ("cuda", "cpu")], ids=" then ".join)
+
+
+@PLACES
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_a_fit_goes_on_where_there_is_no_device_and_the_other_way(where, places, tmp_path, device):
+    with dask.config.set(EVERYWHERE[where]):
+        close(*going_on(places, tmp_path / "checkpoints"))
+
+
+@PLACES
+@pytest.mark.parametrize("more", [{"solver": "accelerated"}, {"solver": "online", "batch_size": 40}])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_solvers_remember_goes_along(loss, more, places, tmp_path, device, monkeypatch):
+    monkeypatch.setattr("bcnmf_dask.solvers.accelerated.FIRST_LOOK", 1)
+    close(*going_on(places, tmp_path / "checkpoints", loss=loss, **more), rtol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -5,6 +5,7 @@ import gpu
 import gpu_cases
 import pytest
 
+from bcnmf_dask.backend import is_on_device, to_host
 from bcnmf_dask.benchmarking.runs import read
 
 pytestmark = pytest.mark.parametrize("device", [pytest.param("emulated", marks=emulator.needs_compiler)], indirect=True)
@@ -37,10 +38,11 @@ def test_a_sweep_goes_over_all_shards_and_steps_the_basis(small):
     residency, n_shards = gpu_cases.placed(shape)
     assert n_shards > 1
     fit = gpu_cases.Fit(residency, n_shards, shape, "frobenius", 3)
-    before = fit._basis.copy()
+    before = fit.progress.basis
     fit.sweep()
-    assert (fit._basis != before).any()
-    assert fit._stamp == 1
+    assert is_on_device(fit.progress.basis)
+    assert (to_host(fit.progress.basis) != before).any()
+    assert fit.progress.stamp == 1
 
 
 def test_what_goes_wrong_in_a_stage_is_a_verdict(small, monkeypatch, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from emulated_arrays import asarray
 from emulator import launch, needs_compiler
 
 from bcnmf_dask.kernels.cuda.specialise import Special
@@ -34,21 +35,22 @@ def special(rows, usages, team):
 
 
 def step(loss, rows, usages, basis, steps, team):
-    fresh, real = np.full_like(usages, np.nan), usages.dtype.type
+    fresh, real = asarray(np.full_like(usages, np.nan)), usages.dtype.type
     helper = basis.sum(axis=0) if loss == "kullback-leibler" else basis.T @ basis
     numbers = real(EPS[loss]), real(steps.exponent), np.int32(steps.times)
-    given = rows.indptr, rows.indices, rows.data, usages, basis, helper, *numbers, fresh
-    launch(special(rows, usages, team), f"step_{SHORT[loss]}", rows.shape[0], *given)
-    return fresh
+    given = map(asarray, (rows.indptr, rows.indices, rows.data, usages, basis, helper))
+    launch(special(rows, usages, team), f"step_{SHORT[loss]}", rows.shape[0], *given, *numbers, fresh)
+    return fresh.get()
 
 
 def sums(loss, rows, usages, basis, team):
     columns = rows.tocsc()
     parts = columns.indptr.astype(rows.indptr.dtype), columns.indices.astype(rows.indices.dtype), columns.data
-    cross, terms = np.full(basis.shape, np.nan), np.full(basis.shape[0], np.nan)
-    extra = (basis, usages.dtype.type(EPS[loss])) if loss == "kullback-leibler" else ()
-    launch(special(rows, usages, team), f"sum_{SHORT[loss]}", rows.shape[1], *parts, usages, *extra, cross, terms)
-    return cross, terms.sum()
+    cross, terms = (asarray(np.full(shape, np.nan)) for shape in (basis.shape, basis.shape[0]))
+    extra = (asarray(basis), usages.dtype.type(EPS[loss])) if loss == "kullback-leibler" else ()
+    given = map(asarray, (*parts, usages))
+    launch(special(rows, usages, team), f"sum_{SHORT[loss]}", rows.shape[1], *given, *extra, cross, terms)
+    return cross.get(), terms.get().sum()
 
 
 @pytest.mark.parametrize("team", [1, 4, 16])
