@@ -1,9 +1,11 @@
 """Open files, sliced when asked: what a path source holds while it is in use."""
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.sources import Cuts, dense_cuts
 from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Leftovers, Strip, sorted_rows
 from bcnmf_dask.errors import InputError
+
+_headers = Lock()
+"""NumPy has Python parse a header, which at times fails in one of two threads that parse (CPython issue 106905)."""
 
 
 @contextmanager
@@ -28,6 +33,13 @@ def reading(location: str) -> Iterator[None]:
             "or not what its name says: copy or write it again, and try to open it with the library that "
             "wrote it."
         ) from error
+
+
+def map_npy(path: str | os.PathLike[str]) -> np.memmap[Any, Any]:
+    """An ``.npy`` file as an array that is read where it is looked at; safe for several threads."""
+    with _headers:
+        mapped: np.memmap[Any, Any] = np.load(path, mmap_mode="r")
+    return mapped
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 
 from bcnmf_dask.backend import Rows
-from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, reading
+from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, map_npy, reading
 from bcnmf_dask.data.locations import Location, absolute, is_file, shown, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.passes import Passes
@@ -131,7 +131,7 @@ class NpySource(PathSource):
     """A NumPy ``.npy`` file."""
 
     def _open(self) -> StoredRows:
-        mapped = np.load(self.path, mmap_mode="r")
+        mapped = map_npy(self.path)
         in_row_order = mapped.flags.c_contiguous and mapped.dtype.names is None
         return DenseRows(NpyFile(self.path, mapped.offset, mapped.shape, mapped.dtype) if in_row_order else mapped)
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from numpy.typing import NDArray
+
+from bcnmf_dask.data.handles import map_npy
 from bcnmf_dask.errors import InputError, OutputError
 from bcnmf_dask.results.output import free_path
 
@@ -98,6 +101,10 @@ class Aside:
     def scratch(self, step: str, number: int, part: str) -> Path:
         """The file in which a step keeps an array for the steps after it."""
         return self.folder / step / f"{number:06}.{part}.npy"
+
+    def kept(self, step: str, number: int, part: str) -> NDArray[Any]:
+        """Such an array, read where it is looked at."""
+        return map_npy(self.scratch(step, number, part))
 
     def check_seen(self) -> None:
         """Refuse to work where the folder is not.

@@ -44,19 +44,19 @@ class Runs:
 
     def pointers(self) -> NDArray[np.int64]:
         """See `Compressed.pointers`: not read before it is sliced."""
-        pointers: NDArray[np.int64] = np.load(self.aside.scratch(SETTLED, 0, "indptr"), mmap_mode="r")
+        pointers: NDArray[np.int64] = self.aside.kept(SETTLED, 0, "indptr")
         return pointers
 
     def values(self, first: int, last: int) -> Values:
         """See `Compressed.values`."""
-        starts = np.load(self.aside.scratch(SETTLED, 0, "starts"))
+        starts = self.aside.kept(SETTLED, 0, "starts")
         begin = max(int(np.searchsorted(starts, first, side="right")) - 1, 0)
         end = int(np.searchsorted(starts[:-1], last))
         data, indices = [np.empty(0, self.dtype)], [np.empty(0, INDEX)]
         for run in range(begin, end):
             part = slice(max(first - starts[run], 0), last - starts[run])
-            data.append(np.load(self.aside.scratch(RUNS, run, "data"), mmap_mode="r")[part])
-            indices.append(np.load(self.aside.scratch(RUNS, run, "indices"), mmap_mode="r")[part])
+            data.append(self.aside.kept(RUNS, run, "data")[part])
+            indices.append(self.aside.kept(RUNS, run, "indices")[part])
         return np.concatenate(data), np.concatenate(indices)
 
 
@@ -72,7 +72,7 @@ def settle(aside: Aside, records: Iterable[Record], n_rows: int) -> Record:
         stored.append(record["stored"])
         summed += record["summed"]
     save(aside, SETTLED, 0, {"starts": np.cumsum([0, *stored], dtype=np.int64)})
-    with_counts = (np.load(aside.scratch(RUNS, run, "counts"), mmap_mode="r") for run in range(len(stored)))
+    with_counts = (aside.kept(RUNS, run, "counts") for run in range(len(stored)))
     save_pointers(aside, with_counts, n_rows)
     return aside.note(SETTLED, 0, {"summed": summed})
 

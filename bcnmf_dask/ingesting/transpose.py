@@ -75,7 +75,7 @@ class Spread:
         """First range of each run, and the number of ranges; once all pieces are sorted."""
         counts = np.zeros(self.n_ranges, dtype=np.int64)
         for number in range(self.n_pieces):
-            counts += np.diff(np.load(self.aside.scratch(SPREAD, number, "starts")))
+            counts += np.diff(self.aside.kept(SPREAD, number, "starts"))
         return equal_runs(np.append(0, np.cumsum(counts)), self.piece_values)
 
     def _check(self, rows: NDArray[np.int64]) -> None:
@@ -112,9 +112,9 @@ class Collect:
     def _part(self, part: str, start: int, stop: int) -> NDArray[np.int64]:
         return np.concatenate(
             [
-                np.load(self.spread.aside.scratch(SPREAD, piece, part), mmap_mode="r")[starts[start] : starts[stop]]
+                self.spread.aside.kept(SPREAD, piece, part)[starts[start] : starts[stop]]
                 for piece in range(self.spread.n_pieces)
-                for starts in [np.load(self.spread.aside.scratch(SPREAD, piece, "starts"))]
+                for starts in [self.spread.aside.kept(SPREAD, piece, "starts")]
             ]
         )
 

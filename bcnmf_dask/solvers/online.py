@@ -159,10 +159,8 @@ class Online(Solver):
         """See `Solver.state`."""
         parts = {f"{role}.{name}": getattr(sums, name) for role, sums in self._sums.items() for name in Sums._fields}
         seen = {} if self._seen is None else {"seen": self._seen}
-        state = {name: np.asarray(to_host(part)) for name, part in parts.items()} | {
-            "batches": np.asarray(self._batches)
-        }
-        return state | seen
+        numbers = {"batches": self._batches}
+        return seen | {name: np.asarray(to_host(part)) for name, part in (parts | numbers).items()}
 
     def go_on(self, state: State) -> None:
         """See `Solver.go_on`."""
