@@ -7,6 +7,7 @@ from bcnmf_dask.benchmarking.machines import reference_machine
 from bcnmf_dask.benchmarking.model import Machine, Prediction, Workload, predict
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan, plan_shards
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.memory import Footprint, Room, held_here, resident
 from bcnmf_dask.engine.placement import assign, by_owner
 from bcnmf_dask.solvers.online import first_draw
@@ -78,7 +79,7 @@ def plan_fit(
     shards = plan_shards(inputs)
     in_memory = held_here(inputs, shards, dtype) if here else ()
     kept = first_draw(inputs.n_rows, batch_size, 0, shards.block_rows).pieces_kept if solver == "online" else 0
-    footprint = Footprint(inputs, shards, dtype, [n_components], in_memory, kept)
+    footprint = Footprint(RunSpec(inputs, shards, dtype, [n_components], kept), in_memory)
     rows = sum(footprint.rows(shard) for shard in shards.shards)
     machine = reference_machine()
     if not rooms:

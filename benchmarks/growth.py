@@ -16,7 +16,7 @@ from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, wr
 from bcnmf_dask.benchmarking.synthetic import csr_chunk
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec
+from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.engine.threads import usable_cores
@@ -34,7 +34,7 @@ ALLOWED = 1.3
 def sweep_seconds(n_values, n_components, loss):
     """Median seconds, the first two sweeps left out."""
     inputs = read_inputs(csr_chunk(n_values // PER_ROW, N_FEATURES, PER_ROW, (0,)), None)
-    engine = LocalEngine(inputs, plan_shards(inputs), "float32", [n_components])
+    engine = LocalEngine(RunSpec(inputs, plan_shards(inputs), "float32", [n_components]))
     engine.load()
     engine.start(FitSpec("fit", loss, n_components, 0), {})
     basis = np.random.default_rng(0).random((N_FEATURES, n_components), dtype=np.float32)

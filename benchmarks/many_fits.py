@@ -20,7 +20,7 @@ from bcnmf_dask.benchmarking.synthetic import csr_chunk, dense_chunk
 from bcnmf_dask.benchmarking.tables import markdown, verdict_table
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec
+from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.ingesting.run import ingest
@@ -65,7 +65,7 @@ class Grid:
     """Fits of one loss over the same rows."""
 
     def __init__(self, inputs, loss):
-        self._engine = LocalEngine(inputs, plan_shards(inputs), "float32", [COMPONENTS] * FITS, n_threads=1)
+        self._engine = LocalEngine(RunSpec(inputs, plan_shards(inputs), "float32", [COMPONENTS] * FITS), n_threads=1)
         self._engine.load()
         draw = np.random.default_rng(0)
         bases = draw.random((FITS, N_FEATURES, COMPONENTS), dtype=np.float32)

@@ -11,6 +11,7 @@ from peer_runners import SEED, Runner, by_sweeps
 
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.fitting.factorize import begin
 from bcnmf_dask.fitting.loop import STOPPED, run_fits
@@ -67,7 +68,7 @@ def ours(solver):
         inputs = read_inputs(target, background)
         settings = Settings(n_components, float(alpha), "sum", loss, None, 10**9, 0.0, SEED, solver)
         plan = plan_shards(inputs)
-        engine = LocalEngine(inputs, plan, "float32", [n_components])
+        engine = LocalEngine(RunSpec(inputs, plan, "float32", [n_components]))
         engine.load()
         fit = begin(settings, inputs, "float32", "fit", solver_of(settings, inputs, plan))
         engine.start(fit.spec, settings.start_usages())

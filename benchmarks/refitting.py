@@ -5,6 +5,7 @@ import numpy as np
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.orders import Sample
 from bcnmf_dask.fitting.loop import objective
@@ -21,7 +22,7 @@ class Evaluator:
     def __init__(self, target, background, loss, alpha, n_components):
         inputs = read_inputs(target, background)
         plan = plan_shards(inputs)
-        self._engine = LocalEngine(inputs, plan, "float32", [n_components])
+        self._engine = LocalEngine(RunSpec(inputs, plan, "float32", [n_components]))
         self._engine.load()
         self._everything = Draw((0,), 0, 1, inputs.n_rows, plan.block_rows)
         self._loss = LOSSES[loss]

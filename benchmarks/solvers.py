@@ -24,6 +24,7 @@ from bcnmf_dask.benchmarking.tables import markdown
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.fitting.factorize import begin
@@ -61,7 +62,7 @@ def fit(problem, loss, alpha, n_components, seed, solver, sweeps, marks, weighti
     inputs = read_inputs(problem.target, problem.background)
     settings = Settings(n_components, alpha, weighting, loss, None, sweeps, 0.0, seed, solver)
     plan, found = plan_shards(inputs), {}
-    engine = LocalEngine(inputs, plan, "float32", [n_components])
+    engine = LocalEngine(RunSpec(inputs, plan, "float32", [n_components]))
     engine.load()
     progress = begin(settings, inputs, "float32", "fit", solver_of(settings, inputs, plan))
     engine.start(progress.spec, {})

@@ -8,7 +8,7 @@ import pandas as pd
 from bcnmf_dask.benchmarking.model import Workload
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec
+from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.clients import open_engine
 from bcnmf_dask.errors import ClusterError
 from bcnmf_dask.fitting.loop import FitProgress, run_fits
@@ -63,7 +63,7 @@ def _history(client: Any, inputs: Inputs, workload: Workload, sweeps: int) -> li
         basis=basis.astype(np.float32),
         scales=scales,
     )
-    with open_engine(client, inputs, plan_shards(inputs), "float32", [spec.n_components]) as engine:
+    with open_engine(client, RunSpec(inputs, plan_shards(inputs), "float32", [spec.n_components])) as engine:
         engine.load()
         engine.start(spec, {})
         run_fits(engine, [fit], ())

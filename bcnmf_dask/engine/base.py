@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.findings import Findings
+from bcnmf_dask.data.inputs import Inputs
+from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.updates.statistics import Role
@@ -16,6 +18,32 @@ Starts = Mapping[Role, NDArray[Any]]
 
 Checksums = Mapping[str, int]
 """CRC-32 of usages by ``"role:first row"``, one for each piece that a shard holds."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What stays the same during a run, whoever computes it.
+
+    Attributes
+    ----------
+    inputs : Inputs
+    plan : ShardPlan
+    dtype : {"float32", "float64"}
+        Of rows, usages and bases.
+    components : sequence of int
+        Of each fit: memory is planned for all of them.
+    pieces_kept : int
+        Of rows that fits draw from again: memory is planned for these, too.
+    device : {"cpu", "cuda", "auto"}
+        See `bcnmf_dask.engine.hardware.Hardware`.
+    """
+
+    inputs: Inputs
+    plan: ShardPlan
+    dtype: str
+    components: Sequence[int]
+    pieces_kept: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

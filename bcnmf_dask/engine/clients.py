@@ -14,10 +14,8 @@ import dask
 from distributed import Client, KilledWorker, default_client
 from distributed.comm.addressing import parse_address, parse_host_port
 
-from bcnmf_dask.data.inputs import Inputs
-from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.data.sources import DaskSource
-from bcnmf_dask.engine.base import Engine
+from bcnmf_dask.engine.base import Engine, RunSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.clusters import local_cluster, local_cuda_cluster
 from bcnmf_dask.engine.crew import PATIENCE
@@ -48,15 +46,7 @@ class Scheduler(NamedTuple):
 
 
 @contextmanager
-def open_engine(
-    client: Any,
-    inputs: Inputs,
-    plan: ShardPlan,
-    dtype: str,
-    components: Sequence[int],
-    pieces_kept: int = 0,
-    device: str = "cpu",
-) -> Iterator[Engine]:
+def open_engine(client: Any, spec: RunSpec) -> Iterator[Engine]:
     """The engine for a fit, freed at the end.
 
     Parameters
@@ -64,10 +54,9 @@ def open_engine(
     client : Client, str, False or None
         None: the current Dask client if an input is a Dask collection and one is active, else this
         process. False: this process. A client, an address (``"tcp://..."``) or a scheduler file
-        (``"....json"``): there. ``"local"``: a loopback cluster for the length of the fit.
-
-    inputs, plan, dtype, components, pieces_kept, device
-        See `LocalEngine`.
+        (``"....json"``): there. ``"local"``: a loopback cluster for the length of the fit, ``"local-cuda"``: one on the
+        CUDA devices of this machine.
+    spec : RunSpec
 
     Raises
     ------
@@ -76,11 +65,10 @@ def open_engine(
     ClusterError
         If the scheduler does not answer.
     """
-    with _open_client(client, [store.source for store in inputs.stores]) as connected:
+    with _open_client(client, [store.source for store in spec.inputs.stores]) as connected:
         if connected is not None:
             logger.info("Dashboard of the cluster: %s", _dashboard(connected))
-        what = (inputs, plan, dtype, components, pieces_kept, device)
-        engine: Engine = LocalEngine(*what) if connected is None else ClusterEngine(connected, *what)
+        engine: Engine = LocalEngine(spec) if connected is None else ClusterEngine(connected, spec)
         try:
             yield engine
         finally:

@@ -16,10 +16,8 @@ from distributed import Client, Future
 from numpy.typing import NDArray
 
 from bcnmf_dask.data.findings import Findings
-from bcnmf_dask.data.inputs import Inputs
-from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine import runs, tasks
-from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, Saved, Starts, Times
+from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, RunSpec, Saved, Starts, Times
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.delivery import Delivery
 from bcnmf_dask.engine.digests import digest_of_all
@@ -55,8 +53,7 @@ class ClusterEngine:
     Parameters
     ----------
     client : distributed.Client
-    inputs, plan, dtype, components, pieces_kept, device
-        See `LocalEngine`.
+    spec : RunSpec
 
     Raises
     ------
@@ -66,25 +63,16 @@ class ClusterEngine:
         If a worker cannot open a path.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        inputs: Inputs,
-        plan: ShardPlan,
-        dtype: str,
-        components: Sequence[int],
-        pieces_kept: int = 0,
-        device: str = "cpu",
-    ) -> None:
+    def __init__(self, client: Client, spec: RunSpec) -> None:
         self._client = client
-        self._inputs = inputs
-        self._plan = plan
+        self._inputs = inputs = spec.inputs
+        self._plan = plan = spec.plan
         self._run = uuid.uuid4().hex[:12]
         paths = [source for source in inputs.paths if source is not None]
-        self._crew = Crew(client, self._run, (plan.n_blocks, dtype, inputs.paths, Hardware.configured(device)), paths)
-        delivery = Delivery(client, self._crew, self._run, inputs, plan, dtype)
-        footprint = Footprint(inputs, plan, dtype, components, (), pieces_kept)
-        self._holdings = Holdings(self._crew, delivery, plan, footprint)
+        what = (plan.n_blocks, spec.dtype, inputs.paths, Hardware.configured(spec.device))
+        self._crew = Crew(client, self._run, what, paths)
+        delivery = Delivery(client, self._crew, self._run, spec)
+        self._holdings = Holdings(self._crew, delivery, plan, Footprint(spec))
         self._recipes: dict[str, Recipe] = {}
         self._devices: dict[str, str] = {}
         self._scratch: Scratch | None = None

@@ -6,11 +6,11 @@ from typing import Any
 from distributed import Client, Future
 
 from bcnmf_dask.backend import Rows
-from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.loading import ShardOrder, order_shard
-from bcnmf_dask.data.shards import Shard, ShardPlan
+from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine import tasks
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.placement import by_owner
 from bcnmf_dask.engine.waiting import settling
@@ -23,13 +23,11 @@ Chunks = Mapping[int, list[Future[Any]]]
 class Delivery:
     """Brings shards to workers, at the start of a run and after a loss."""
 
-    def __init__(self, client: Client, crew: Crew, run: str, inputs: Inputs, plan: ShardPlan, dtype: str) -> None:
+    def __init__(self, client: Client, crew: Crew, run: str, spec: RunSpec) -> None:
         self._client = client
         self._crew = crew
         self._run = run
-        self._inputs = inputs
-        self._plan = plan
-        self._dtype = dtype
+        self._inputs, self._plan, self._dtype = spec.inputs, spec.plan, spec.dtype
 
     def chunks(self, wanted: Mapping[int, str]) -> Chunks:
         """Have the cluster compute the chunks of the shards that come from Dask arrays.

@@ -13,7 +13,7 @@ from bcnmf_dask.data.loading import ShardOrder, order_shard
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.engine import writing
-from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, Saved, Starts, Times
+from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, RunSpec, Saved, Starts, Times
 from bcnmf_dask.engine.digests import digest_of_all
 from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.memory import Footprint, held_here, resident, room_here
@@ -32,40 +32,19 @@ class LocalEngine:
 
     Parameters
     ----------
-    inputs : Inputs
-    plan : ShardPlan
-    dtype : str
-        ``"float32"`` or ``"float64"``.
-    components : sequence of int
-        Of each fit: memory is planned for all of them.
-    pieces_kept : int
-        Of rows that fits draw from again: memory is planned for these, too.
-    device : {"cpu", "cuda", "auto"}
-        See `bcnmf_dask.engine.hardware.Hardware`.
+    spec : RunSpec
     n_threads : int, optional
         Default: the cores this process may use. Changes no bit of a result.
     """
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        plan: ShardPlan,
-        dtype: str,
-        components: Sequence[int],
-        pieces_kept: int = 0,
-        device: str = "cpu",
-        n_threads: int | None = None,
-    ) -> None:
-        self._inputs = inputs
-        self._plan = plan
-        self._dtype = dtype
+    def __init__(self, spec: RunSpec, n_threads: int | None = None) -> None:
+        self._inputs, self._plan, self._dtype = spec.inputs, spec.plan, spec.dtype
         self._n_threads = n_threads or usable_cores()
-        self._held = held_here(inputs, plan, dtype)
-        footprint = Footprint(inputs, plan, dtype, components, self._held, pieces_kept)
+        self._held = held_here(spec.inputs, spec.plan, spec.dtype)
         room = room_here(self._n_threads)
-        self._resident = resident(footprint, room, plan.shards)
-        place = Hardware.configured(device).place()
-        self._residency = Residency(plan.n_blocks, dtype, self._n_threads, place, Shelf(room.shelf))
+        self._resident = resident(Footprint(spec, self._held), room, spec.plan.shards)
+        place = Hardware.configured(spec.device).place()
+        self._residency = Residency(spec.plan.n_blocks, spec.dtype, self._n_threads, place, Shelf(room.shelf))
 
     def load(self) -> Findings:
         """See `Engine.load`."""

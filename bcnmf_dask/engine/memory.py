@@ -17,6 +17,7 @@ from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.loading import held_dtype, taken_as_it_is
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.visiting import AHEAD
 from bcnmf_dask.errors import InputError
 
@@ -98,33 +99,20 @@ class Footprint:
 
     Parameters
     ----------
-    inputs : Inputs
-    plan : ShardPlan
-    dtype : str
-    components : sequence of int
-        Of each fit.
+    spec : RunSpec
     held : collection of int
         Shards whose rows the process holds already, as they are computed.
-    pieces_kept : int
-        See `bcnmf_dask.data.draws.Draw`, of all fits.
     """
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        plan: ShardPlan,
-        dtype: str,
-        components: Sequence[int],
-        held: Collection[int] = (),
-        pieces_kept: int = 0,
-    ) -> None:
-        self._plan = plan
-        self._blocks_kept = BLOCKS_OF_PIECE * pieces_kept
+    def __init__(self, spec: RunSpec, held: Collection[int] = ()) -> None:
+        inputs, dtype = spec.inputs, np.dtype(spec.dtype)
+        self._plan = spec.plan
+        self._blocks_kept = BLOCKS_OF_PIECE * spec.pieces_kept
         self._stores = inputs.stores
-        self._width = np.dtype(dtype).itemsize
-        self._row_widths = [held_dtype(store.source.dtype, np.dtype(dtype)).itemsize for store in inputs.stores]
+        self._width = dtype.itemsize
+        self._row_widths = [held_dtype(store.source.dtype, dtype).itemsize for store in inputs.stores]
         self._n_features = inputs.n_features
-        self._components = components
+        self._components = spec.components
         self._n_roles = len(inputs.n_rows)
         self._paths = inputs.paths
         self._held = held

@@ -13,7 +13,7 @@ import numpy as np
 from bcnmf_dask.data.findings import Findings, refuse_bad_values
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import Engine
+from bcnmf_dask.engine.base import Engine, RunSpec
 from bcnmf_dask.engine.clients import open_engine
 from bcnmf_dask.errors import CheckpointError, ClusterError, DataWarning, InputError
 from bcnmf_dask.fitting.checkpointing import Checkpointing, Checkpoints
@@ -88,8 +88,9 @@ def factorize(
     solvers = solvers or [solver_of(one, inputs, plan) for one in settings]
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
-        what = (inputs, plan, dtype, [one.n_components for one in settings], pieces_kept(solvers), device)
-        engine = cleanup.enter_context(open_engine(client, *what))
+        components = [one.n_components for one in settings]
+        spec = RunSpec(inputs, plan, dtype, components, pieces_kept(solvers), device)
+        engine = cleanup.enter_context(open_engine(client, spec))
         findings = engine.load()
         refuse_bad_values(findings, inputs)
         _report(findings, inputs, settings)

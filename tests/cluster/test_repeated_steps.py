@@ -10,7 +10,7 @@ from chaos import SWEEPS, Signals, bits, model
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import cluster as cluster_engine
-from bcnmf_dask.engine.base import FitSpec
+from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.orders import Order
@@ -43,7 +43,8 @@ def engines(workers):
     inputs = read_inputs(*small())
     plan = plan_shards(inputs)
     client = workers(3)
-    made = [ClusterEngine(client, inputs, plan, "float32", [8]), LocalEngine(inputs, plan, "float32", [8])]
+    spec = RunSpec(inputs, plan, "float32", [8])
+    made = [ClusterEngine(client, spec), LocalEngine(spec)]
     for engine in made:
         engine.load()
         engine.start(SPEC, {})

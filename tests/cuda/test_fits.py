@@ -13,6 +13,7 @@ from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import moving
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.errors import InputError
@@ -191,7 +192,7 @@ def test_room_that_a_shard_leaves_is_given_to_the_next(device):
     x, y = map(sp.csr_array, counts())
     inputs = read_inputs(x, y)
     with dask.config.set(EVERYWHERE["some of both"]):
-        engine = LocalEngine(inputs, plan_shards(inputs), "float32", [K], device=device)
+        engine = LocalEngine(RunSpec(inputs, plan_shards(inputs), "float32", [K], device=device))
     engine.load()
     residency = engine._residency
     placed = [held.shard.index for held in residency._held() if not held.blocks.comes_and_goes]

@@ -17,6 +17,7 @@ from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import Shard, plan_shards
 from bcnmf_dask.engine import environment
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.clients import open_engine
 from bcnmf_dask.engine.clusters import GUARD_MISSING
 from bcnmf_dask.engine.placement import assign, by_owner, to_move
@@ -149,7 +150,7 @@ def test_the_copy_of_the_workers_that_a_client_keeps_is_not_believed(start_clien
 
 def test_a_folder_that_workers_do_not_see(start_client, tmp_path):
     inputs = read_inputs(counts()[0], None)
-    with open_engine(start_client(3), inputs, plan_shards(inputs), "float32", [3]) as engine:
+    with open_engine(start_client(3), RunSpec(inputs, plan_shards(inputs), "float32", [3])) as engine:
         engine.check_writable(str(tmp_path))
         with pytest.raises(InputError, match=r"nowhere: worker tcp://.* on host .* cannot write there.*shared storage"):
             engine.check_writable(str(tmp_path / "nowhere"))

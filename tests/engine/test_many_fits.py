@@ -7,7 +7,7 @@ from cases import K, counts
 
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
-from bcnmf_dask.engine.base import FitSpec
+from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.updates.losses import LOSSES
@@ -20,7 +20,7 @@ FORMS = {"dense": lambda: counts(), "csr": lambda: [sp.csr_array(rows) for rows 
 @pytest.fixture(params=FORMS)
 def engine(request):
     inputs = read_inputs(*FORMS[request.param]())
-    engine = LocalEngine(inputs, plan_shards(inputs), "float32", [K] * len(FITS))
+    engine = LocalEngine(RunSpec(inputs, plan_shards(inputs), "float32", [K] * len(FITS)))
     engine.load()
     yield engine
     engine.close()

@@ -9,6 +9,7 @@ from bcnmf_dask import split
 from bcnmf_dask.backend import parts_of
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.memory import Footprint, held_here
 from bcnmf_dask.fitting.factorize import factorize
@@ -40,7 +41,7 @@ def labelled(rows, shuffled):
 
 def held(inputs, dtype="float32"):
     """The arrays of all blocks that the engine of this process holds."""
-    engine = LocalEngine(inputs, plan_shards(inputs), dtype, [K], n_threads=1)
+    engine = LocalEngine(RunSpec(inputs, plan_shards(inputs), dtype, [K]), n_threads=1)
     engine.load()
     found = [part for one in engine._residency._held() for block in one.blocks for part in block.parts.values()]
     engine.close()
@@ -50,7 +51,7 @@ def held(inputs, dtype="float32"):
 def footprint(inputs, dtype="float32"):
     """Bytes that the rows are said to add to this process."""
     plan = plan_shards(inputs)
-    counted = Footprint(inputs, plan, dtype, [K], held_here(inputs, plan, dtype))
+    counted = Footprint(RunSpec(inputs, plan, dtype, [K]), held_here(inputs, plan, dtype))
     return sum(counted.rows(shard) for shard in plan.shards)
 
 

@@ -18,7 +18,7 @@ from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import local, streamed
-from bcnmf_dask.engine.base import FitSpec
+from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.clients import open_engine
 from bcnmf_dask.engine.memory import BLOCKS_OF_PIECE
 from bcnmf_dask.engine.orders import Order, Sample
@@ -52,7 +52,7 @@ def sample(one, loss, dtype="float32"):
 
 @contextmanager
 def engine_of(inputs, client, dtype="float32"):
-    with open_engine(client, inputs, plan_shards(inputs), dtype, [K, K]) as engine:
+    with open_engine(client, RunSpec(inputs, plan_shards(inputs), dtype, [K, K])) as engine:
         engine.load()
         yield engine
 

@@ -15,7 +15,7 @@ from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import cluster, runs, writing
-from bcnmf_dask.engine.base import FitSpec, Saved
+from bcnmf_dask.engine.base import FitSpec, RunSpec, Saved
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.local import LocalEngine
@@ -55,7 +55,7 @@ def test_a_shorter_fit_resumes_from_the_checkpoint_before_a_damaged_one(client, 
 
 def test_a_start_that_fails_does_not_keep_others_from_starting(start_client, tmp_path):
     inputs = read_inputs(*counts())
-    engine = ClusterEngine(start_client(3), inputs, plan_shards(inputs), "float32", [K])
+    engine = ClusterEngine(start_client(3), RunSpec(inputs, plan_shards(inputs), "float32", [K]))
     first, second = (FitSpec(key, "frobenius", K, 0) for key in ("fit-0", "fit-1"))
     order = Order(np.ones((F, K), dtype=np.float32), Steps(1, 1.0), "fit-0", 0, np.ones(K))
     try:
@@ -129,7 +129,7 @@ def test_snapshots_that_fail_do_not_pile_up(start_client, tmp_path, monkeypatch)
 
 def test_a_call_that_still_writes_shared_chunks_is_waited_for(tmp_path, monkeypatch):
     inputs = read_inputs(*counts())
-    engine = LocalEngine(inputs, plan_shards(inputs), "float32", [K], n_threads=1)
+    engine = LocalEngine(RunSpec(inputs, plan_shards(inputs), "float32", [K]), n_threads=1)
     engine.load()
     residency, began, go_on = engine._residency, threading.Event(), threading.Event()
 
@@ -217,7 +217,7 @@ def test_the_fingerprint_is_that_of_the_values_however_they_are_held(stored):
     found = []
     for dtype in (stored, np.float32):
         inputs = read_inputs(*(rows.astype(dtype) for rows in counts()))
-        engine = LocalEngine(inputs, plan_shards(inputs), "float32", [K])
+        engine = LocalEngine(RunSpec(inputs, plan_shards(inputs), "float32", [K]))
         engine.load()
         found.append(engine.fingerprint())
         engine.close()

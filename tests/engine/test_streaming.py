@@ -19,6 +19,7 @@ from bcnmf_dask import BCNMF, split
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import local
+from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.memory import Footprint, Room, resident
 from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.engine.taking import from_path
@@ -85,7 +86,7 @@ def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
         return from_path(order, source, shelf)
 
     monkeypatch.setattr("bcnmf_dask.engine.resident.from_path", take)
-    engine = local.LocalEngine(inputs, plan, "float32", [3], n_threads=2)
+    engine = local.LocalEngine(RunSpec(inputs, plan, "float32", [3]), n_threads=2)
     with pytest.raises(InputError, match="damaged"):
         engine.load()
     engine.close()
@@ -266,7 +267,7 @@ def test_a_limit_that_is_no_size_is_refused(limit):
 def test_what_stays_resident_depends_on_the_room(tmp_path):
     inputs = read_inputs(*KINDS["zarr"](tmp_path))
     plan = plan_shards(inputs)
-    footprint = Footprint(inputs, plan, "float32", [3, 5])
+    footprint = Footprint(RunSpec(inputs, plan, "float32", [3, 5]))
     rows = sum(footprint.rows(shard) for shard in plan.shards)
     assert rows == 4 * sum(x.size for x in counts())
     fixed = footprint.statistics(1) + footprint.decoding(1) + sum(footprint.usages(shard) for shard in plan.shards)
@@ -283,7 +284,7 @@ def test_rows_that_have_both_roles_take_twice_the_memory():
     cells = anndata.AnnData(rows, obs={"group": ["a"] * 100 + ["b"] * 100 + ["c"] * 200})
     inputs = read_inputs(*split(cells, "group", target=["a", "b"], background=["b"]))
     plan = plan_shards(inputs)
-    footprint = Footprint(inputs, plan, "float64", [3])
+    footprint = Footprint(RunSpec(inputs, plan, "float64", [3]))
     assert sum(footprint.rows(shard) for shard in plan.shards) == (200 + 100) * 30 * 8
 
 
@@ -294,7 +295,7 @@ def test_whole_numbers_of_a_store_are_held_as_they_are_where_that_is_smaller(sto
     zarr.create_array(tmp_path / "x.zarr", data=counts()[0].astype(stored), chunks=(50, 40))
     inputs = read_inputs(tmp_path / "x.zarr", None)
     plan = plan_shards(inputs)
-    rows = sum(Footprint(inputs, plan, "float32", [3]).rows(shard) for shard in plan.shards)
+    rows = sum(Footprint(RunSpec(inputs, plan, "float32", [3])).rows(shard) for shard in plan.shards)
     assert rows == bytes_each * counts()[0].size
     zarr.create_array(tmp_path / "reference.zarr", data=counts()[0].astype(np.float32), chunks=(50, 40))
     fits = [
@@ -306,7 +307,7 @@ def test_whole_numbers_of_a_store_are_held_as_they_are_where_that_is_smaller(sto
 def test_chunks_that_are_decoded_whole_take_memory_too(tmp_path):
     zarr.create_array(tmp_path / "x.zarr", data=np.ones((6000, 40), np.float32), chunks=(4000, 40))
     inputs = read_inputs(tmp_path / "x.zarr", None)
-    footprint = Footprint(inputs, plan_shards(inputs), "float32", [3])
+    footprint = Footprint(RunSpec(inputs, plan_shards(inputs), "float32", [3]))
     assert footprint.decoding(threads=2) == 3 * 4000 * 40 * 4
 
 
