@@ -127,11 +127,26 @@ def beside(array: NDArray[Any], other: Any) -> Any:
     return to_device(array) if is_on_device(other) else array
 
 
-def free_device_memory() -> int:
-    """Bytes that this process may still take on its device."""
-    free, _ = cupy().cuda.runtime.memGetInfo()
-    pool = cupy().get_default_memory_pool()
-    return int(free + pool.free_bytes())
+def free_device_memory(number: int | None = None) -> int:
+    """Bytes that this process may still take on a device: on its own, or on that of a number."""
+    with cupy().cuda.Device(_device() if number is None else number):
+        free, _ = cupy().cuda.runtime.memGetInfo()
+        return int(free + cupy().get_default_memory_pool().free_bytes())
+
+
+def pinned(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy from which devices fetch at full speed and beside their kernels, as its pages stay where they are.
+
+    The array itself where the host has no such memory to give.
+    """
+    xp = cupy()
+    try:  # not from the pool of CuPy, which takes powers of two
+        memory = xp.cuda.PinnedMemoryPointer(xp.cuda.PinnedMemory(max(array.nbytes, 1)), 0)
+    except xp.cuda.runtime.CUDARuntimeError:
+        return array
+    copy: NDArray[Any] = np.ndarray(array.shape, array.dtype, memory)
+    copy[...] = array
+    return copy
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from bcnmf_dask.benchmarking.model import Machine, Prediction, Workload, predict
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan, plan_shards
 from bcnmf_dask.engine.base import RunSpec
-from bcnmf_dask.engine.memory import Footprint, Room, held_here, resident
+from bcnmf_dask.engine.limits import Room
+from bcnmf_dask.engine.memory import Footprint, held_here, on_device, resident
 from bcnmf_dask.engine.placement import assign, by_owner
 from bcnmf_dask.solvers.online import first_draw
 
@@ -29,8 +30,10 @@ class FitPlan:
         By which that is more than the worker can give; 0 where it fits.
     streamed_bytes : int
         Of rows that do not stay, read anew in every sweep, over all workers.
+    device_bytes : int
+        Of rows that stay on devices, over all workers.
     prediction : Prediction or None
-        Of a sweep; None where no machine at hand was measured for such a fit.
+        Of a sweep; None where no machine at hand was measured for such a fit, as for none on devices.
     machine : Machine
         That the prediction rests on.
     """
@@ -40,6 +43,7 @@ class FitPlan:
     worker_bytes: int
     missing_bytes: int
     streamed_bytes: int
+    device_bytes: int
     prediction: Prediction | None
     machine: Machine
 
@@ -77,22 +81,23 @@ def plan_fit(
         If rows that must stay in memory do not fit, with how much is missing.
     """
     shards = plan_shards(inputs)
-    in_memory = held_here(inputs, shards, dtype) if here else ()
+    in_memory = held_here(inputs, shards, dtype) if here and rooms[0].device is None else ()
     kept = first_draw(inputs.n_rows, batch_size, 0, shards.block_rows).pieces_kept if solver == "online" else 0
     footprint = Footprint(RunSpec(inputs, shards, dtype, [n_components], kept), in_memory)
     rows = sum(footprint.rows(shard) for shard in shards.shards)
     machine = reference_machine()
     if not rooms:
-        return FitPlan(shards, rows, 0, 0, 0, None, machine)
+        return FitPlan(shards, rows, 0, 0, 0, 0, None, machine)
     owned = by_owner(assign(shards.shards, [str(number) for number in range(len(rooms))], {}, {}))
-    most, missing, streamed = 0, 0, 0
+    most, missing, streamed, there = 0, 0, 0, 0
     for number, room in enumerate(rooms):
         held = [shards.shards[index] for index in owned.get(str(number), [])]
-        stay = resident(footprint, room, held)
+        placed, stay = on_device(footprint, room, held), resident(footprint, room, held)
+        there += sum(footprint.rows(shard) for shard in held if shard.index in placed)
         read = [footprint.rows(shard) for shard in held if shard.index not in stay]
         streamed += sum(read)
         added = footprint.besides_rows(held, room.threads)
-        added += sum(footprint.rows(shard) for shard in held if shard.index in stay)
+        added += sum(footprint.rows(shard) for shard in held if shard.index in stay - placed)
         added += footprint.buffers(held, room) if read else 0
         most, missing = max(most, added), max(missing, added - int(min(room.most, added)))
     workload = Workload(
@@ -104,9 +109,10 @@ def plan_fit(
         sparse=any(store.source.sparse for store in inputs.stores),
         streamed_bytes=streamed,
     )
-    return FitPlan(shards, rows, most, missing, streamed, _prediction(workload, rooms, machine), machine)
+    return FitPlan(shards, rows, most, missing, streamed, there, _prediction(workload, rooms, machine), machine)
 
 
 def _prediction(workload: Workload, rooms: Sequence[Room], machine: Machine) -> Prediction | None:
     known = workload.kind in machine.by_kind and (not workload.streamed_bytes or "read" in machine.seconds)
+    known = known and all(room.device is None for room in rooms)
     return predict(workload, len(rooms), rooms[0].threads, machine) if known else None

@@ -15,7 +15,7 @@ from bcnmf_dask.data.shards import COMMON_SHARD, LARGEST_SHARD, SHARDS_WANTED, S
 from bcnmf_dask.engine.base import FitSpec, Recipe, Times
 from bcnmf_dask.engine.device import Device
 from bcnmf_dask.engine.local import total
-from bcnmf_dask.engine.moving import PlacedBlocks
+from bcnmf_dask.engine.moving import PlacedBlocks, Whole
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.shard_state import HeldShard
 from bcnmf_dask.engine.shelf import Shelf
@@ -72,12 +72,12 @@ def placed(shape):
     most = int(np.clip(shape.values // SHARDS_WANTED, COMMON_SHARD, LARGEST_SHARD))
     n_shards = max(1, round(shape.values / most))
     edges = np.arange(n_shards + 1) * shape.rows // n_shards
-    residency = Residency(n_shards, "float32", 1, Device(None), Shelf(0))
+    residency = Residency(n_shards, "float32", 1, Device(0, 0), Shelf(0))
     for index, (start, stop) in enumerate(pairwise(edges)):
         rows, place = int(stop - start), {"target": slice(0, int(stop - start))}
         shard = Shard(index, 0, int(start), int(stop), rows, index, {"target": (int(start), int(stop))}, 0)
         block = Block(index, {"target": made(shape, rows, SEED + index)}, place)
-        held = HeldShard(shard, PlacedBlocks(block, [place], 0), [place], Findings.none(shape.features), 0)
+        held = HeldShard(shard, PlacedBlocks(Whole(block, [place]), 0), [place], Findings.none(shape.features), 0)
         residency._take(residency._looks, held)
     return residency, n_shards
 

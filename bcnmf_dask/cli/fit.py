@@ -13,10 +13,9 @@ from bcnmf_dask.cli.options import DEFAULTS
 from bcnmf_dask.cli.plan import correction, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.cli.recovery import Checkpoint, CheckpointEvery, Resume, recovery, resumable
-from bcnmf_dask.cli.running import client_of, where
+from bcnmf_dask.cli.running import client_of, place_of
 from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.estimator import BCNMF
 from bcnmf_dask.fitting.course import Course, course_of
@@ -114,7 +113,7 @@ def fit(
     limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
     with in_words(verbose) as console, resumable(checkpoint, resume), limit:
         data = data_of(given)
-        corrections = [] if quiet else _show_plan(console, data, model, client, course)
+        corrections = [] if quiet else _show_plan(console, data, model, client, device, course)
         shown = partial(describe, step=course.step)
         with progress(console, course, quiet, shown) as callbacks:
             model.fit(
@@ -139,12 +138,15 @@ def _check_together(solver: str, batch_size: int | None) -> None:
         raise typer.BadParameter(in_options(str(error).partition(": ")[2]), param_hint="--batch-size") from None
 
 
-def _show_plan(console: Console, data: Data, model: BCNMF, client: str | bool, course: Course) -> list[Callback]:
+def _show_plan(
+    console: Console, data: Data, model: BCNMF, client: str | bool, device: str, course: Course
+) -> list[Callback]:
     """Say what the fit would take; the callback corrects it."""
     inputs = read_inputs(data.target, data.background, **data.choices)
-    what = (model.dtype, model.n_components, model.loss, rooms_of(client))
+    rooms, place = place_of(client, device)
+    what = (model.dtype, model.n_components, model.loss, rooms)
     plan = plan_fit(inputs, *what, here=client is False, solver=model.solver, batch_size=model.batch_size)
-    for label, text in plan_lines(inputs, plan, model.dtype, where(client), course):
+    for label, text in plan_lines(inputs, plan, model.dtype, place, course):
         say(console, f"{label:<10}", text)
     return [correction(console, plan, course)]
 

@@ -1,25 +1,19 @@
 """``bcnmf-dask plan``, and what a fit is about to do, in lines for people."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from statistics import median
-from typing import Annotated
 
 import dask
-import typer
-from dask.utils import parse_bytes
 from rich.console import Console
 
-from bcnmf_dask.cli import options, running
+from bcnmf_dask.cli import imagined, options, running
 from bcnmf_dask.cli.given import Given, data_of
 from bcnmf_dask.cli.options import DEFAULTS
-from bcnmf_dask.cli.running import client_of, where
+from bcnmf_dask.cli.running import client_of, place_of
 from bcnmf_dask.cli.talking import in_words, say
 from bcnmf_dask.data.inputs import Inputs, Store, read_inputs
 from bcnmf_dask.data.shards import ShardPlan
-from bcnmf_dask.engine.memory import Room, room_within
-from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitting.course import Course, course_of
 from bcnmf_dask.fitting.loop import Callback
@@ -32,8 +26,8 @@ HELP = """\
 Says what a fit would take, before it runs: shards, memory of each worker, which rows stay in memory and which are read
 in each sweep, and time. A fit that cannot fit is refused, with what is missing.
 
-By default it plans for where the same options would run the fit. --workers, --threads and --memory plan for a cluster
-that you do not have yet.
+By default it plans for where the same options would run the fit. --workers, --threads, --memory and --device-memory
+plan for a cluster that you do not have yet.
 
 [bold]Examples[/bold]
 
@@ -43,29 +37,14 @@ that you do not have yet.
   [dim]On 16 workers of 8 threads and 64 GB each:[/dim]
     bcnmf-dask plan atlas.zarr --key condition --target stim \\
         --background ctrl --workers 16 --threads 8 --memory "64 GB"
+
+  [dim]On 4 GPUs of 80 GB:[/dim]
+    bcnmf-dask plan atlas.zarr --key condition --target stim \\
+        --background ctrl --workers 4 --memory "128 GB" --device-memory "80 GB"
 """
 
 FIRST_SWEEPS = 5
 """After which the prediction is replaced by what was measured; the first of all compiles kernels."""
-IMAGINED = "A cluster that is not there yet"
-ONE_THREAD, USUAL_MEMORY = 1, "8 GB"
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Worker processes of the cluster.", rich_help_panel=IMAGINED, show_default=False),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(min=1, help="Threads of each of them.", rich_help_panel=IMAGINED, show_default=str(ONE_THREAD)),
-]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Memory of each of them, like '64 GB'.",
-        rich_help_panel=IMAGINED,
-        show_default=USUAL_MEMORY,
-    ),
-]
 
 
 def plan(
@@ -87,9 +66,11 @@ def plan(
     scheduler_file: running.SchedulerFile = None,
     local: running.Local = False,
     local_cuda: running.LocalCuda = False,
-    workers: Workers = None,
-    threads: Threads = None,
-    memory: Memory = None,
+    workers: imagined.Workers = None,
+    threads: imagined.Threads = None,
+    memory: imagined.Memory = None,
+    device_memory: imagined.DeviceMemory = None,
+    device: running.Device = "auto",
     memory_limit: running.MemoryLimit = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -97,44 +78,18 @@ def plan(
     client = client_of(scheduler, scheduler_file, local, local_cuda)
     given = Given(first, second, key, target, background, layer, mask_var, features)
     given.check(needs_background=False)
-    imagined = _imagined(workers, threads, memory, memory_limit)
+    cluster = imagined.cluster_of(workers, threads, memory, device_memory, memory_limit=memory_limit, device=device)
     limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
     with in_words(verbose) as console, limit:
         data = data_of(given)
         inputs = read_inputs(data.target, data.background, **data.choices)
-        rooms, place = (rooms_of(client), where(client)) if imagined is None else imagined
-        here = client is False and imagined is None
+        rooms, place = cluster or place_of(client, device)
+        here = client is False and cluster is None
         planned = plan_fit(inputs, dtype, n_components, loss, rooms, here=here, solver=solver)
         for label, text in plan_lines(inputs, planned, dtype, place, course_of(solver, max_iter)):
             say(console, f"{label:<10}", text)
         if planned.missing_bytes:
             raise InputError("memory: this fit does not fit; the plan above says what is missing.")
-
-
-def _imagined(
-    workers: int | None, threads: int | None, memory: str | None, memory_limit: str | None
-) -> tuple[list[Room], str] | None:
-    """The rooms of a cluster that is not there yet, and the cluster in words; None where none was asked for."""
-    if workers is None:
-        if threads is not None or memory is not None:
-            raise typer.BadParameter(
-                "say what each worker of a cluster has that is not there yet; give --workers, how many, too.",
-                param_hint="--threads, --memory",
-            )
-        return None
-    if memory_limit is not None:
-        raise typer.BadParameter(
-            "is for where a fit runs now; --memory says what each of --workers has.", param_hint="--memory-limit"
-        )
-    threads, memory = threads or ONE_THREAD, memory or USUAL_MEMORY
-    return [_room(memory, threads)] * workers, f"on {workers} workers of {threads} threads and {memory}"
-
-
-def _room(memory: str, threads: int) -> Room:
-    with suppress(ValueError):
-        if (limit := parse_bytes(memory)) > 0:
-            return room_within(limit, threads)
-    raise typer.BadParameter(f"got {memory!r}. Give a size, like '64 GB'.", param_hint="--memory")
 
 
 def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, course: Course) -> Lines:
@@ -166,9 +121,17 @@ def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, course: Co
 def _staying(plan: FitPlan, course: Course) -> str:
     if not plan.worker_bytes:
         return "and whether they stay in memory is known once there are workers"
-    if not plan.streamed_bytes:
+    if not plan.streamed_bytes and not plan.device_bytes:
         return "all stay in memory"
-    return f"of which {size(plan.streamed_bytes)} do not fit in memory and are read in each {course.unit}"
+    moved = plan.row_bytes - plan.device_bytes - plan.streamed_bytes if plan.device_bytes else 0
+    if plan.device_bytes and not moved + plan.streamed_bytes:
+        return "all stay on the device"
+    parts = {
+        "stay on the device": plan.device_bytes,
+        f"move there in each {course.unit}": moved,
+        f"do not fit in memory and are read in each {course.unit}": plan.streamed_bytes,
+    }
+    return "of which " + ", ".join(f"{size(n_bytes)} {words}" for words, n_bytes in parts.items() if n_bytes)
 
 
 def _memory(plan: FitPlan) -> str:

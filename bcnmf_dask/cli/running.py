@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from bcnmf_dask.cli.options import RUNNING, checked
+from bcnmf_dask.engine.limits import Room
+from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.engine.threads import usable_cores
 
 Scheduler = Annotated[
@@ -70,3 +72,10 @@ def where(client: str | bool) -> str:
         "local-cuda": "on this machine, a worker process on each CUDA device",
     }
     return places.get(client, f"on the workers of the Dask scheduler at {client}")
+
+
+def place_of(client: str | bool, device: str) -> tuple[list[Room], str]:
+    """The memory of each worker there, and the place in words."""
+    rooms = rooms_of(client, device)
+    computing = ", computing on CUDA devices" if any(room.device for room in rooms) else ""
+    return rooms, f"{where(client)}{computing}"

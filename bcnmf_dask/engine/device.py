@@ -11,22 +11,27 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import (
     copying_to_device,
     finish_on_device,
-    free_device_memory,
     ran_out_of_device_memory,
     stay_on_device,
     to_device,
 )
-from bcnmf_dask.engine.blocks import Blocks, HeldBlocks
-from bcnmf_dask.engine.moving import MovedBlocks, PlacedBlocks, block_to_device, joined
+from bcnmf_dask.engine.blocks import Blocks
+from bcnmf_dask.engine.moving import (
+    PinnedBlocks,
+    PlacedBlocks,
+    ReadBlocks,
+    Whole,
+    block_to_device,
+    joined,
+    pinned_block,
+)
 from bcnmf_dask.engine.shard_state import HeldShard
+from bcnmf_dask.engine.streamed import StreamedBlocks
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.updates.rows import rows_nbytes
 from bcnmf_dask.updates.statistics import Role
 
 logger = logging.getLogger(__name__)
-
-ROWS_SHARE = 0.7
-"""Of the free memory of a device that rows may take; usages, statistics and what moves there take the rest."""
 
 
 class Device:
@@ -34,43 +39,54 @@ class Device:
 
     Parameters
     ----------
-    limit : float or None
-        Bytes for rows; None is `ROWS_SHARE` of what is free.
+    room : float
+        Bytes for rows that stay, and for usages.
+    per_row : int
+        Of these, the usages of a row in all fits.
     """
 
     name: ClassVar[str] = "cuda"
     alone: ClassVar[bool] = True
 
-    def __init__(self, limit: float | None) -> None:
+    def __init__(self, room: float, per_row: int) -> None:
         stay_on_device()
         self._lock = threading.Lock()
-        self._left = ROWS_SHARE * free_device_memory() if limit is None else limit
+        self._left = room
+        self._per_row = per_row
 
     def settle(self, held: HeldShard) -> HeldShard:
         """On the device if its rows need not be read and there is room, else on their way there in each visit."""
-        blocks = MovedBlocks(held.blocks) if held.blocks.streamed else self._place(held)
-        return replace(held, blocks=blocks)
-
-    def _place(self, held: HeldShard) -> MovedBlocks | PlacedBlocks:
-        needed = sum(rows_nbytes(rows) for block in held.blocks for rows in block.parts.values())
         with self._lock:
-            if needed > self._left:
-                return MovedBlocks(held.blocks)
-            self._left -= needed
-        (block,) = joined(held.blocks)
-        try:
-            with copying_to_device():
-                return PlacedBlocks(block_to_device(block), held.places, needed)
-        except Exception as error:  # another process may have planned with the same memory
-            if not ran_out_of_device_memory(error):
-                raise
-            return MovedBlocks(held.blocks)
+            self._left -= self._usages(held)
+        blocks = held.blocks
+        return replace(held, blocks=ReadBlocks(blocks) if isinstance(blocks, StreamedBlocks) else self._placed(held))
+
+    def _placed(self, held: HeldShard) -> PlacedBlocks | PinnedBlocks:
+        block = joined(held.blocks)
+        nbytes = sum(map(rows_nbytes, block.parts.values()))
+        if self._afford(nbytes):
+            try:
+                with copying_to_device():
+                    return PlacedBlocks(Whole(block_to_device(block), held.places), nbytes)
+            except Exception as error:  # another process may have planned with the same memory
+                if not ran_out_of_device_memory(error):
+                    raise
+        return PinnedBlocks(Whole(pinned_block(block), held.places))
+
+    def _afford(self, nbytes: int) -> bool:
+        with self._lock:
+            affordable = nbytes <= self._left
+            self._left -= nbytes if affordable else 0
+        return affordable
 
     def leave(self, held: HeldShard) -> None:
         """See `Place`."""
-        if isinstance(held.blocks, PlacedBlocks):
-            with self._lock:
-                self._left += held.blocks.nbytes
+        with self._lock:
+            self._left += self._usages(held) + (held.blocks.nbytes if isinstance(held.blocks, PlacedBlocks) else 0)
+
+    def _usages(self, held: HeldShard) -> int:
+        """Bytes."""
+        return self._per_row * sum(last - first for first, last in held.shard.role_rows.values())
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """See `Place`."""
@@ -107,6 +123,6 @@ class Device:
                 "the usages of all rows and fits, and a shard: take fewer components, more devices, or device='cpu'."
             ) from error
         # Its room is not to be given out again: there was less than planned.
-        placed[-1].blocks = MovedBlocks(HeldBlocks(list(placed[-1].blocks.on_host())))
+        placed[-1].blocks = PinnedBlocks(Whole(pinned_block(joined(placed[-1].blocks.on_host())), placed[-1].places))
         logger.warning("The memory of the device is full: rows of shard %d now move there.", placed[-1].shard.index)
         return True

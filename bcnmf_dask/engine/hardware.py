@@ -1,12 +1,16 @@
 """What the processes of a run may compute on, and with how much memory."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
-from bcnmf_dask.backend import cupy, no_device
+from bcnmf_dask.backend import free_device_memory, no_device
 from bcnmf_dask.engine.device import Device
-from bcnmf_dask.engine.memory import configured_limit
+from bcnmf_dask.engine.limits import DeviceNeeds, DeviceRoom, configured_limit
 from bcnmf_dask.engine.places import Host, Place
+
+DEVICE_SHARE = 0.85
+"""Of the free memory of a device that a run plans to take: libraries take some, and what is freed lies scattered."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Hardware:
         """
         return cls(device, configured_limit(), configured_limit("device-memory-limit"))
 
-    def place(self) -> Place:
-        """Where the blocks of this process are computed.
+    def device_room(self, number: int | None = None) -> DeviceRoom | None:
+        """Memory on the device of this process, or on that of a number; None where CPUs compute.
 
         Raises
         ------
@@ -45,6 +49,23 @@ class Hardware:
             If a CUDA device was asked for and there is none.
         """
         if self.device == "cpu" or (self.device == "auto" and no_device() is not None):
-            return Host()
-        cupy()
-        return Device(self.device_memory_limit)
+            return None
+        return self.share_of(free_device_memory(number))
+
+    def share_of(self, free: float) -> DeviceRoom:
+        """The room on a device of which so many bytes are free."""
+        limit = self.device_memory_limit
+        return DeviceRoom(DEVICE_SHARE * free, math.inf if limit is None else limit)
+
+
+def place_in(room: DeviceRoom | None, needs: DeviceNeeds) -> Place:
+    """Where the blocks of this process are computed.
+
+    Parameters
+    ----------
+    room : DeviceRoom or None
+        See `Hardware.device_room`.
+    needs : DeviceNeeds
+        Of the run.
+    """
+    return Host() if room is None else Device(room.for_rows(needs), needs.per_row)

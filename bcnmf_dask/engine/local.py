@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from bcnmf_dask.data.wording import about
 from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, RunSpec, Saved, Starts, Times
 from bcnmf_dask.engine.digests import digest_of_all
-from bcnmf_dask.engine.hardware import Hardware
-from bcnmf_dask.engine.memory import Footprint, held_here, resident, room_here
+from bcnmf_dask.engine.hardware import Hardware, place_in
+from bcnmf_dask.engine.limits import room_here
+from bcnmf_dask.engine.memory import Footprint, held_here, resident
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.shelf import Shelf
@@ -41,9 +43,10 @@ class LocalEngine:
         self._inputs, self._plan, self._dtype = spec.inputs, spec.plan, spec.dtype
         self._n_threads = n_threads or usable_cores()
         self._held = held_here(spec.inputs, spec.plan, spec.dtype)
-        room = room_here(self._n_threads)
-        self._resident = resident(Footprint(spec, self._held), room, spec.plan.shards)
-        place = Hardware.configured(spec.device).place()
+        room = replace(room_here(self._n_threads), device=Hardware.configured(spec.device).device_room())
+        footprint = Footprint(spec, self._held if room.device is None else ())
+        self._resident = resident(footprint, room, spec.plan.shards)
+        place = place_in(room.device, footprint.device_needs)
         self._residency = Residency(spec.plan.n_blocks, spec.dtype, self._n_threads, place, Shelf(room.shelf))
 
     def load(self) -> Findings:

@@ -5,93 +5,33 @@ Nothing here changes a bit of a result.
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 
-import dask
 import numpy as np
-import psutil
-from dask.utils import format_bytes, parse_bytes
+from dask.utils import format_bytes
 
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.loading import held_dtype, taken_as_it_is
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine.base import RunSpec
+from bcnmf_dask.engine.limits import DeviceNeeds, Room
 from bcnmf_dask.engine.visiting import AHEAD
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.updates.tiles import TILE_ON_DEVICE
 
-SHARE = 0.55
-"""Of the limit of a process that a run plans to take: Dask pauses a worker at 80 %, and rows are not all it holds."""
-MOST = 0.75
-"""Of the limit that may be in use in all. Binds where little is left above an idle worker."""
-AT_WORK = 64e6
-"""Bytes that libraries take once they work, beyond those of a process that has only imported them (about 60 MB)."""
 INDEX_BYTES = 4
 """Of the column number of a stored value."""
 BLOCKS_OF_PIECE = 2
 """Drawn pieces of rows are as long as blocks, but need not begin where blocks do. Pieces of a role that is rare in its
 store lie in more, which `SHELF_SHARE` bounds."""
-SHELF_SHARE = 0.2
-"""Of what a run plans to take that may be blocks kept for the next draws; those beyond are read again."""
+TILES = 3
+"""Tiles of dense rows that a device holds at once: in the type of the factors, reconstructed, and as quotients."""
+SORTING = 40
+"""Bytes of a device for each stored value of a shard that is sorted by columns: keys, places and room to sort them."""
+MOVING = 2
+"""Shards that are on a device for a moment: one is computed while the next arrives."""
 DECODING = 3
 """Blocks' worth of what reading takes besides: a block as it was stored, its pieces, and chunks that are decoded."""
-
-
-@dataclass(frozen=True)
-class Room:
-    """Memory that a run may add to one process.
-
-    Attributes
-    ----------
-    planned, most : float
-        Bytes: that it plans to take, and above which it is refused. Infinite where nothing is known.
-    threads : int
-        That will compute.
-    """
-
-    planned: float
-    most: float
-    threads: int
-
-    @property
-    def shelf(self) -> float:
-        """Bytes for blocks that are kept for the next draws."""
-        return SHELF_SHARE * self.planned
-
-
-def room_within(limit: float, threads: int) -> Room:
-    """The room of a process that may take ``limit`` bytes in all; this one if it is running, else an idle one."""
-    left = max(0.0, MOST * limit - psutil.Process().memory_info().rss - AT_WORK)
-    return Room(min(SHARE * limit, left), left, threads)
-
-
-def room_here(threads: int) -> Room:
-    """The room of this process: within its configured limit, else what the machine has free."""
-    limit = configured_limit()
-    if limit is not None:
-        return room_within(limit, threads)
-    free = psutil.virtual_memory().available
-    return Room(SHARE * free, MOST * free, threads)
-
-
-def room_of_worker(limit: float | None, threads: int) -> Room:
-    """The room of a worker with a memory limit; of one without, what the machine has free."""
-    return room_within(limit, threads) if limit else room_here(threads)
-
-
-def configured_limit(name: str = "memory-limit") -> float | None:
-    """Bytes per process as the Dask configuration says; InputError if that is no size, or none."""
-    wanted = dask.config.get(f"bcnmf-dask.{name}", None)
-    if wanted is None:
-        return None
-    with suppress(ValueError):
-        if (limit := float(parse_bytes(wanted))) > 0:
-            return limit
-    raise InputError(
-        f"{name.replace('-', ' ')}: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.{name} of "
-        f"the Dask configuration, or --{name}); leave it out for what there is."
-    )
 
 
 class Footprint:
@@ -121,11 +61,26 @@ class Footprint:
         """Whether rows need not stay in memory: they come from a path."""
         return self._paths[shard.store] is not None
 
+    @property
+    def device_needs(self) -> DeviceNeeds:
+        """What it takes on a device besides rows."""
+        shards = self._plan.shards
+        sparse = [shard for shard in shards if self._stores[shard.store].source.sparse]
+        sorting = SORTING * max((shard.stored_values for shard in sparse), default=0)
+        moving = MOVING * max((self.on_device(shard) for shard in shards), default=0)
+        tiles = TILES * TILE_ON_DEVICE * self._width
+        return DeviceNeeds(self.statistics(1) + tiles + sorting + moving, sum(self._components) * self._width)
+
+    def on_device(self, shard: Shard) -> int:
+        """Of the rows of a shard there: CSR rows are also sorted by columns."""
+        return self._in_memory(shard) * (2 if self._stores[shard.store].source.sparse else 1)
+
     def rows(self, shard: Shard) -> int:
         """Of the rows of a shard in memory; for CSR with chosen features, an upper bound."""
+        return 0 if shard.index in self._held else self._in_memory(shard)
+
+    def _in_memory(self, shard: Shard) -> int:
         source = self._stores[shard.store].source
-        if shard.index in self._held:
-            return 0
         # Rows of two roles are kept twice, those of none not at all.
         n_rows = sum(last - first for first, last in shard.role_rows.values())
         if not source.sparse:
@@ -166,7 +121,7 @@ class Footprint:
 
 
 def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying: Collection[int] = ()) -> set[int]:
-    """Shards of one process whose rows stay in memory, by index.
+    """Shards of one process whose rows stay in memory, on its device or on the host, by index.
 
     Parameters
     ----------
@@ -184,12 +139,13 @@ def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying:
         If what cannot be read again in each visit does not fit.
     """
     shards = list(shards)
+    there = on_device(footprint, room, shards, staying)
     fixed = footprint.besides_rows(shards, room.threads)
-    must = {one.index for one in shards if one.index in staying or not footprint.can_stream(one)}
+    must = {one.index for one in shards if one.index in staying or not footprint.can_stream(one)} - there
     taken = fixed + sum(footprint.rows(shard) for shard in shards if shard.index in must)
-    if len(must) > len(staying) and taken > room.most:
+    if not must <= set(staying) and taken > room.most:
         _refuse(taken, room)
-    wanted = [shard for shard in shards if shard.index not in must]
+    wanted = [shard for shard in shards if shard.index not in must | there]
     if taken + sum(footprint.rows(shard) for shard in wanted) <= room.planned:
         return {shard.index for shard in shards}
     left = room.planned - taken - footprint.buffers(shards, room)
@@ -197,7 +153,21 @@ def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying:
         if footprint.rows(shard) <= left:
             must.add(shard.index)
             left -= footprint.rows(shard)
-    return must
+    return must | there
+
+
+def on_device(footprint: Footprint, room: Room, shards: Sequence[Shard], staying: Collection[int] = ()) -> set[int]:
+    """Those of the shards of one process whose rows stay on its device, by index; see `resident`."""
+    if room.device is None:
+        return set()
+    needs, found = footprint.device_needs, set[int]()
+    left = room.device.for_rows(needs)
+    for shard in sorted(shards, key=lambda one: one.index not in staying):
+        needed = footprint.on_device(shard) + footprint.usages(shard)
+        if needed <= left:
+            found.add(shard.index)
+            left -= needed
+    return found
 
 
 def _refuse(taken: int, room: Room) -> None:

@@ -11,7 +11,7 @@ from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Recipe
-from bcnmf_dask.engine.memory import Room
+from bcnmf_dask.engine.limits import Room
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.resident import Seen
 from bcnmf_dask.engine.runs import run_here

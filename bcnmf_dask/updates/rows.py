@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, beside, csr_of, is_sparse, parts_of, slice_rows, to_device, to_host
+from bcnmf_dask.backend import Rows, beside, csr_of, is_sparse, parts_of, pinned, slice_rows, to_device, to_host
 from bcnmf_dask.updates.device_csr import DeviceCSR, csr_to_device
 
 
@@ -38,6 +38,14 @@ def row_sums(rows: Rows, dtype: Any) -> NDArray[Any]:
 def rows_nbytes(rows: Rows) -> int:
     """Bytes that rows of the host take on a device; CSR rows twice, as they are also sorted by columns."""
     return sum(part.nbytes for part in parts_of(rows)) * (2 if is_sparse(rows) else 1)
+
+
+def rows_pinned(rows: Rows) -> Rows:
+    """Dense or CSR rows of the host, where a device fetches them fastest."""
+    if not is_sparse(rows):
+        return pinned(rows)
+    indptr, indices, data = map(pinned, parts_of(rows))
+    return csr_of(data, indices, indptr, rows.shape[1])
 
 
 def rows_to_device(rows: Rows) -> Rows:

@@ -13,7 +13,7 @@ from bcnmf_dask.benchmarking.model import Machine, Prediction
 from bcnmf_dask.cli.plan import correction, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.engine.memory import Room
+from bcnmf_dask.engine.limits import Room
 from bcnmf_dask.fitting.course import course_of
 from bcnmf_dask.fitting.stopping import SweepRecord
 from bcnmf_dask.planning import plan_fit

@@ -9,7 +9,10 @@ import scipy.sparse as sp
 from bcnmf_dask.benchmarking.model import Machine
 from bcnmf_dask.cli.plan import lasting, plan_lines, size
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.engine.memory import Room
+from bcnmf_dask.data.shards import plan_shards
+from bcnmf_dask.engine.base import RunSpec
+from bcnmf_dask.engine.limits import DeviceRoom, Room
+from bcnmf_dask.engine.memory import Footprint
 from bcnmf_dask.fitting.course import sweeps
 from bcnmf_dask.planning import plan_fit
 
@@ -58,6 +61,30 @@ def test_what_does_not_stay_is_read_in_each_sweep_and_takes_a_time_that_is_not_k
     assert lines["time"] == "known after the first sweeps: this package was not measured for such a fit"
 
 
+def test_rows_stay_on_devices_as_far_as_there_is_room(tmp_path):
+    np.save(tmp_path / "rows.npy", np.ones((20_000, 50), np.float32))
+    inputs = read_inputs(tmp_path / "rows.npy", None)
+    needs = Footprint(RunSpec(inputs, plan_shards(inputs), "float32", [3])).device_needs.besides
+
+    def on_device(n_bytes, planned_here=1e12):
+        room = Room(planned_here, planned_here, 1, DeviceRoom(needs + n_bytes))
+        plan = planned(inputs, [room])
+        return plan, dict(plan_lines(inputs, plan, "float32", "there", sweeps(100)))["rows"]
+
+    whole, words = on_device(1e9)
+    assert (whole.device_bytes, whole.streamed_bytes) == (whole.row_bytes, 0)
+    assert whole.worker_bytes < planned(inputs).worker_bytes, "they take no memory of the host"
+    assert words.endswith("all stay on the device")
+    half, words = on_device(whole.row_bytes / 2)
+    assert 0 < half.device_bytes < half.row_bytes
+    assert re.search(r"of which \S+ MB stay on the device, \S+ MB move there in each sweep$", words)
+    least, words = on_device(whole.row_bytes / 2, planned_here=2e6)
+    assert least.device_bytes == half.device_bytes
+    assert 0 < least.streamed_bytes < half.row_bytes - half.device_bytes, "some stay on the host"
+    assert words.endswith("do not fit in memory and are read in each sweep")
+    assert whole.prediction is None
+
+
 def test_a_plan_of_data_in_memory(cells):
     inputs = read_inputs(cells.X[:30], cells.X[30:].toarray())
     lines = dict(plan_lines(inputs, planned(inputs), "float32", "here", sweeps(10)))
@@ -98,7 +125,15 @@ def test_a_fit_that_cannot_fit_is_refused_with_what_is_missing(run, h5ad_pair):
     assert "error: memory: this fit does not fit" in done.stderr
 
 
-@pytest.mark.parametrize("wrong", [("--memory", "much"), ("--memory", "0"), ("--workers", 0)])
+def test_the_command_plans_for_devices_that_are_not_there(run, h5ad_pair):
+    done = run("plan", *h5ad_pair, "--workers", 4, "--memory", "64 GB", "--device-memory", "80 GB")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"runs +on 4 workers .*, each with a CUDA device of 80 GB", " ".join(done.stderr.split()))
+    assert "all stay on the device" in done.stderr
+    assert "not measured for such a fit" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("wrong", [("--memory", "much"), ("--memory", "0"), ("--workers", 0), ("--device-memory", "x")])
 def test_sizes_that_are_none_are_refused(run, h5ad_pair, wrong):
     done = run("plan", *h5ad_pair, "--workers", 2, *wrong)
     assert done.exit_code == 2
@@ -124,7 +159,9 @@ def test_words_of_sizes_and_times():
     [
         (["--threads", 4], "give --workers, how many, too"),
         (["--memory", "8 GB"], "give --workers, how many, too"),
+        (["--device-memory", "8 GB"], "give --workers, how many, too"),
         (["--workers", 2, "--memory-limit", "8 GB"], "--memory says what each of --workers has"),
+        (["--workers", 2, "--device", "cuda"], "--device-memory gives each of --workers a CUDA device"),
     ],
 )
 def test_options_of_a_cluster_that_is_not_there_belong_together(options, message, run, h5ad_pair):

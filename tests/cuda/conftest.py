@@ -19,7 +19,7 @@ def device(request, monkeypatch):
         if (missing := backend.no_device()) is not None:
             pytest.skip(missing)
         return "cuda"
-    for module in (backend, dense, device_csr, hardware, launch):
+    for module in (backend, dense, device_csr, launch):
         monkeypatch.setattr(module, "cupy", emulator.Cupy)
     for kernel in (dense._squares, dense._logarithms):
         kernel.cache_clear()

@@ -34,13 +34,20 @@ class Cupy:
             def synchronize(self):
                 """Everything is over already."""
 
-        class Device:
+        class Device(nullcontext):
             def __init__(self, number):
+                super().__init__(self)
                 assert number == 0
 
             use = staticmethod(lambda: None)
 
+        PinnedMemory = bytearray
+        PinnedMemoryPointer = staticmethod(lambda memory, offset: memory)
+
         class runtime:
+            class CUDARuntimeError(RuntimeError):
+                """What a host without pinned memory left says."""
+
             getDevice = staticmethod(lambda: 0)
             getDeviceCount = staticmethod(lambda: 1)
             memGetInfo = staticmethod(lambda: (10**12, 10**12))

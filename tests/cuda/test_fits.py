@@ -14,16 +14,20 @@ from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import moving
 from bcnmf_dask.engine.base import RunSpec
+from bcnmf_dask.engine.blocks import HeldBlocks
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.planning import plan_fit
 
 LOSSES = ("frobenius", "kullback-leibler")
 FORMS = {"csr": sp.csr_array, "dense": np.asarray, "integers": lambda rows: sp.csr_array(rows.astype(np.uint8))}
+NO_MEMORY, NO_ROOM = {"bcnmf-dask.memory-limit": "1 MB"}, {"bcnmf-dask.device-memory-limit": "1 B"}
 EVERYWHERE = {
     "on the device": {},
-    "in host memory": {"bcnmf-dask.device-memory-limit": "1 B"},
-    "some of both": {"bcnmf-dask.device-memory-limit": "60 kB"},
+    "in host memory": NO_ROOM,
+    "some of both": {"bcnmf-dask.device-memory-limit": "70 kB"},
 }
 
 
@@ -62,14 +66,16 @@ def test_float32_is_near(device):
 
 
 @pytest.mark.parametrize("kind", ["zarr", "anndata-zarr-csr", "anndata-h5ad-dense", "roles-zarr", "dask-csr"])
-@pytest.mark.parametrize("limit", ["8 GB", "1 MB"])
-def test_rows_of_stores_and_dask_arrays(kind, limit, tmp_path, device):
-    """With 1 MB nothing stays in memory: rows go from the store to the device in each sweep."""
+@pytest.mark.parametrize("limits", [{}, NO_MEMORY, NO_MEMORY | EVERYWHERE["some of both"], NO_MEMORY | NO_ROOM])
+def test_rows_of_stores_and_dask_arrays(kind, limits, tmp_path, device):
+    """Rows on the device need no memory of the host; what finds room on neither goes from the store to the device."""
     given = KINDS[kind](tmp_path)
     expected = fitted(*given, "cpu")
-    with dask.config.set({"bcnmf-dask.memory-limit": limit} if kind != "dask-csr" else {}):
+    with dask.config.set(limits if kind != "dask-csr" else {}):
         found = fitted(*given, device)
-    assert bool(found.run_["shards_streamed"]) == (limit == "1 MB" and kind != "dask-csr")
+    streamed, shards = found.run_["shards_streamed"], found.run_["shards"]
+    assert streamed == 0 or "bcnmf-dask.device-memory-limit" in limits
+    assert streamed == shards or limits != NO_MEMORY | NO_ROOM or kind == "dask-csr"
     close(found, expected)
 
 
@@ -183,6 +189,31 @@ def test_a_full_device_keeps_fewer_rows(device, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("device", ["emulated"], indirect=True)
+def test_a_host_without_pinned_memory_left(device, monkeypatch):
+    def refuse(size):
+        raise emulator.Cupy.cuda.runtime.CUDARuntimeError("out of memory")
+
+    monkeypatch.setattr(emulator.Cupy.cuda, "PinnedMemory", refuse)
+    x, y = map(sp.csr_array, counts())
+    with dask.config.set(NO_ROOM):
+        close(fitted(x, y, device), fitted(x, y, "cpu"))
+
+
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)
+def test_the_plan_of_a_fit_knows_the_device(device, tmp_path):
+    np.save(tmp_path / "x.npy", counts()[0])
+    said = {}
+    for where, limits in EVERYWHERE.items():
+        with dask.config.set(limits):
+            (room,) = rooms_of(False)
+        assert room.device is not None
+        said[where] = plan_fit(read_inputs(tmp_path / "x.npy", None), "float64", K, "frobenius", [room], here=True)
+    assert said["on the device"].device_bytes == said["on the device"].row_bytes
+    assert said["in host memory"].device_bytes == said["in host memory"].streamed_bytes == 0
+    assert rooms_of(False, "cpu")[0].device is None
+
+
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)
 def test_a_device_too_small_for_one_shard_is_refused_in_words(device, monkeypatch):
     with pytest.raises(InputError, match=r"too small even for one shard of rows.*device='cpu'"):
         on_a_full_device(monkeypatch, times=1000)
@@ -201,7 +232,8 @@ def test_room_that_a_shard_leaves_is_given_to_the_next(device):
     assert moved
     residency.drop(placed)
     (held,) = [held for held in residency._held() if held.shard.index == moved[0]]
-    assert not residency.place.settle(replace(held, blocks=held.blocks.blocks)).blocks.comes_and_goes
+    back = replace(held, blocks=HeldBlocks(list(held.blocks.on_host())))
+    assert not residency.place.settle(back).blocks.comes_and_goes
     engine.close()
 
 
@@ -213,7 +245,7 @@ def test_an_online_fit_that_is_stopped_over_rows_that_are_read(tmp_path, device,
     fits = []
     for where in ("cpu", device):
         model = BCNMF(K, 0.5, solver="online", batch_size=20, dtype="float64", max_iter=3)
-        with dask.config.set({"bcnmf-dask.memory-limit": "1 MB"}):
+        with dask.config.set(NO_MEMORY | NO_ROOM):
             model.fit(
                 *given[:1], background=given[1], client=False, device=where, callbacks=[lambda one: one.iteration == 3]
             )

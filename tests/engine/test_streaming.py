@@ -20,7 +20,8 @@ from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import local
 from bcnmf_dask.engine.base import RunSpec
-from bcnmf_dask.engine.memory import Footprint, Room, resident
+from bcnmf_dask.engine.limits import Room
+from bcnmf_dask.engine.memory import Footprint, resident
 from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.engine.taking import from_path
 from bcnmf_dask.engine.threads import usable_cores

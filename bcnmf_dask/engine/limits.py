@@ -1,0 +1,107 @@
+"""Memory that a run may take of the processes that compute it, and of their devices."""
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import dask
+import psutil
+from dask.utils import parse_bytes
+
+from bcnmf_dask.errors import InputError
+
+SHARE = 0.55
+"""Of the limit of a process that a run plans to take: Dask pauses a worker at 80 %, and rows are not all it holds."""
+MOST = 0.75
+"""Of the limit that may be in use in all. Binds where little is left above an idle worker."""
+AT_WORK = 64e6
+"""Bytes that libraries take once they work, beyond those of a process that has only imported them (about 60 MB)."""
+SHELF_SHARE = 0.2
+"""Of what a run plans to take that may be blocks kept for the next draws; those beyond are read again."""
+
+
+class DeviceNeeds(NamedTuple):
+    """Bytes that a run takes on a device besides rows: in any case, and for each row, as usages."""
+
+    besides: int
+    per_row: int
+
+
+@dataclass(frozen=True)
+class DeviceRoom:
+    """Memory that a run may take on the device of a process.
+
+    Attributes
+    ----------
+    bytes : float
+        In all.
+    most_rows : float
+        Of these, for rows that stay; infinite where nobody has set it.
+    """
+
+    bytes: float
+    most_rows: float = math.inf
+
+    def for_rows(self, needs: DeviceNeeds) -> float:
+        """Bytes for rows that stay, and their usages."""
+        return max(0.0, min(self.most_rows, self.bytes - needs.besides))
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory that a run may add to one process.
+
+    Attributes
+    ----------
+    planned, most : float
+        Bytes: that it plans to take, and above which it is refused. Infinite where nothing is known.
+    threads : int
+        That will compute.
+    device : DeviceRoom or None
+        None where CPUs compute.
+    """
+
+    planned: float
+    most: float
+    threads: int
+    device: DeviceRoom | None = None
+
+    @property
+    def shelf(self) -> float:
+        """Bytes for blocks that are kept for the next draws."""
+        return SHELF_SHARE * self.planned
+
+
+def room_within(limit: float, threads: int) -> Room:
+    """The room of a process that may take ``limit`` bytes in all; this one if it is running, else an idle one."""
+    left = max(0.0, MOST * limit - psutil.Process().memory_info().rss - AT_WORK)
+    return Room(min(SHARE * limit, left), left, threads)
+
+
+def room_here(threads: int) -> Room:
+    """The room of this process: within its configured limit, else what the machine has free."""
+    limit = configured_limit()
+    if limit is not None:
+        return room_within(limit, threads)
+    free = psutil.virtual_memory().available
+    return Room(SHARE * free, MOST * free, threads)
+
+
+def room_of_worker(limit: float | None, threads: int) -> Room:
+    """The room of a worker with a memory limit; of one without, what the machine has free."""
+    return room_within(limit, threads) if limit else room_here(threads)
+
+
+def configured_limit(name: str = "memory-limit") -> float | None:
+    """Bytes per process as the Dask configuration says; InputError if that is no size, or none."""
+    wanted = dask.config.get(f"bcnmf-dask.{name}", None)
+    if wanted is None:
+        return None
+    with suppress(ValueError):
+        if (limit := float(parse_bytes(wanted))) > 0:
+            return limit
+    raise InputError(
+        f"{name.replace('-', ' ')}: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.{name} of "
+        f"the Dask configuration, or --{name}); leave it out for what there is."
+    )
