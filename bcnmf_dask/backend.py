@@ -112,6 +112,11 @@ def is_on_device(array: Any) -> bool:
     return type(array).__module__.partition(".")[0] in ("cupy", "cupyx")
 
 
+def holds_stored_values(array: Any) -> bool:
+    """Whether an array of SciPy, CuPy or NumPy is sparse, in any format."""
+    return bool(sp.issparse(array)) or type(array).__module__.startswith("cupyx.")
+
+
 def to_device(array: Any) -> Any:
     """On the device of this process, in the order of C."""
     return cupy().ascontiguousarray(cupy().asarray(array))

@@ -7,18 +7,21 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 
-from bcnmf_dask.backend import Rows, csr_of, is_sparse
+from bcnmf_dask.backend import Rows, csr_of, is_sparse, to_host
 from bcnmf_dask.errors import InputError
 
 
 def as_rows(block: Any) -> Rows:
     """``block`` as a plain NumPy array or a CSR array (from a matrix too), its values not copied.
 
+    What lies on a device is brought to the host: where it is computed is decided later.
+
     Raises
     ------
     InputError
         For masked arrays, sparse formats other than CSR, damaged CSR, and anything that is no array.
     """
+    block = to_host(block)
     if np.ma.isMaskedArray(block):
         raise InputError("got a masked array; expected a value everywhere. Fill it first, for example with .filled(0).")
     refuse_other_sparse(block)

@@ -15,7 +15,6 @@ import xarray as xr
 import zarr
 from anndata import AnnData
 
-from bcnmf_dask.backend import to_host
 from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import Location, absolute
@@ -39,8 +38,8 @@ def from_array(array: Any) -> Table:
 
 
 def from_device(array: Any) -> Table:
-    """A dense array or CSR matrix of CuPy, brought to the host: what is computed where is decided later."""
-    return replace(from_array(to_host(array)), into=IntoDevice())
+    """A dense array or CSR matrix of CuPy."""
+    return replace(from_array(array), into=IntoDevice())
 
 
 def from_dask(array: Any) -> Table:

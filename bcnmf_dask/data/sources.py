@@ -15,7 +15,7 @@ from dask.base import compute
 from dask.delayed import Delayed
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, is_sparse, slice_rows
+from bcnmf_dask.backend import Rows, holds_stored_values, is_sparse, slice_rows
 from bcnmf_dask.data.matrices import as_declared, check_chunks, check_matrix, refuse_other_sparse
 from bcnmf_dask.errors import InputError
 
@@ -101,7 +101,7 @@ class MemorySource:
 
 @dataclass(frozen=True)
 class DaskSource:
-    """A Dask array of NumPy or CSR blocks, each holding whole rows.
+    """A Dask array of NumPy, CSR or CuPy blocks, each holding whole rows.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class DaskSource:
     @property
     def sparse(self) -> bool:
         """Whether the blocks are CSR, as the Dask array declares."""
-        return bool(sp.issparse(self.array._meta))
+        return holds_stored_values(self.array._meta)
 
     def cuts(self) -> Cuts:
         """The chunk boundaries, every value of a row counted; see :meth:`Source.cuts`."""
