@@ -1,5 +1,7 @@
 """Array kinds the mathematics works on. Only this module may know about an optional GPU library."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -136,7 +138,25 @@ def free_device_memory(number: int | None = None) -> int:
     """Bytes that this process may still take on a device: on its own, or on that of a number."""
     with cupy().cuda.Device(_device() if number is None else number):
         free, _ = cupy().cuda.runtime.memGetInfo()
-        return int(free + cupy().get_default_memory_pool().free_bytes())
+        return int(free + cupy().get_default_memory_pool().free_bytes() + _free_in_pool_of_rmm())
+
+
+def _free_in_pool_of_rmm() -> int:
+    """Of a pool that dask-cuda has put in the place of CuPy's; nothing where its allocations are not tracked."""
+    resource = sys.modules["rmm"].mr.get_current_device_resource() if "rmm" in sys.modules else None
+    used = None
+    while resource is not None:
+        if hasattr(resource, "get_allocated_bytes"):
+            used = resource.get_allocated_bytes()
+        if hasattr(resource, "pool_size") and used is not None:
+            return max(int(resource.pool_size()) - int(used), 0)
+        resource = resource.get_upstream() if hasattr(resource, "get_upstream") else None
+    return 0
+
+
+def uses_tf32() -> bool:
+    """Whether CuPy multiplies dense float32 arrays in 19 bits, as its own environment variable asks it to."""
+    return os.environ.get("CUPY_TF32", "0") not in ("", "0")
 
 
 def pinned(array: NDArray[Any]) -> NDArray[Any]:

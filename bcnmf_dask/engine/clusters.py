@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import dask
@@ -23,6 +24,13 @@ QUIET = {
 }
 """What workers do besides takes 2.6 % of a core each as Dask has it (``benchmarks/idle.py``), for a dashboard."""
 
+RMM_POOL = {
+    "rmm_pool_size": 0.5,
+    "rmm_track_allocations": True,
+    "rmm_allocator_external_lib_list": "cupy",
+}
+"""Device memory from one pool for all libraries of a worker; it grows. Tracked, as a plan asks what of it is free."""
+
 
 def local_cluster(n_workers: int | None = None) -> Any:
     """A cluster on this machine, comms and dashboard bound to loopback, one thread per worker process.
@@ -36,7 +44,7 @@ def local_cluster(n_workers: int | None = None) -> Any:
 
 
 def local_cuda_cluster() -> Any:
-    """As `local_cluster`, a worker process on each CUDA device of this machine, by dask-cuda.
+    """As `local_cluster`, a worker process on each CUDA device of this machine, by dask-cuda; with RMM's pool if there.
 
     Raises
     ------
@@ -54,10 +62,11 @@ def local_cuda_cluster() -> Any:
             f"client: got 'local-cuda', but dask-cuda is not installed whole ({error}). Expected it beside CuPy: "
             "pip install 'bcnmf-dask[gpu-cu13]' (or gpu-cu12)."
         ) from error
-    return _started(LocalCUDACluster, threads_per_worker=1)
+    pool = RMM_POOL if find_spec("rmm") else {}
+    return _started(LocalCUDACluster, threads_per_worker=1, **pool)
 
 
-def _started(cluster: Callable[..., Any], **shape: int) -> Any:
+def _started(cluster: Callable[..., Any], **shape: Any) -> Any:
     if getattr(multiprocessing.process.current_process(), "_inheriting", False):
         raise SystemExit(GUARD_MISSING)
     try:

@@ -14,6 +14,7 @@ from bcnmf_dask.backend import (
     ran_out_of_device_memory,
     stay_on_device,
     to_device,
+    uses_tf32,
 )
 from bcnmf_dask.engine.blocks import Blocks
 from bcnmf_dask.engine.moving import (
@@ -45,11 +46,11 @@ class Device:
         Of these, the usages of a row in all fits.
     """
 
-    name: ClassVar[str] = "cuda"
     alone: ClassVar[bool] = True
 
     def __init__(self, room: float, per_row: int) -> None:
         stay_on_device()
+        self.name = "cuda, TF32" if uses_tf32() else "cuda"
         self._lock = threading.Lock()
         self._left = room
         self._per_row = per_row

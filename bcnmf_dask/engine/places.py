@@ -21,7 +21,7 @@ class Place(Protocol):
         Whether one thread of the process is to launch all work.
     """
 
-    name: ClassVar[str]
+    name: str
     alone: ClassVar[bool]
 
     def settle(self, held: HeldShard) -> HeldShard:
@@ -56,7 +56,7 @@ class Place(Protocol):
 class Host:
     """The place where everything is already; see `Place`."""
 
-    name: ClassVar[str] = "cpu"
+    name = "cpu"
     alone: ClassVar[bool] = False
 
     def settle(self, held: HeldShard) -> HeldShard:

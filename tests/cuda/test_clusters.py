@@ -105,6 +105,16 @@ def test_a_process_is_started_on_each_device(two_devices):
     assert len(rooms.rooms_of("local-cuda")) == 2
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_they_share_the_pool_of_rmm_where_it_is_installed(installed, two_devices, monkeypatch):
+    monkeypatch.setattr(clusters, "find_spec", lambda name: installed and name == "rmm")
+    monkeypatch.setattr(clusters, "_started", lambda cluster, **given: given)
+    found = clusters.local_cuda_cluster()
+    assert ("rmm_pool_size" in found, found.get("rmm_allocator_external_lib_list")) == (
+        (True, "cupy") if installed else (False, None)
+    )
+
+
 def test_the_command_starts_them(two_devices, tmp_path):
     np.save(tmp_path / "x.npy", counts()[0])
     given = [

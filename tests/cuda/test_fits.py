@@ -1,5 +1,7 @@
 """Fits on a device are those on CPUs: in every place that rows may be, and with all that surrounds a fit."""
 
+import sys
+import types
 from dataclasses import replace
 
 import dask
@@ -9,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from cases import KINDS, K, counts
 
-from bcnmf_dask import BCNMF
+from bcnmf_dask import BCNMF, backend
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import moving
@@ -197,6 +199,27 @@ def test_a_host_without_pinned_memory_left(device, monkeypatch):
     x, y = map(sp.csr_array, counts())
     with dask.config.set(NO_ROOM):
         close(fitted(x, y, device), fitted(x, y, "cpu"))
+
+
+class Tracked:
+    get_allocated_bytes = staticmethod(lambda: 30)
+    get_upstream = staticmethod(lambda: types.SimpleNamespace(pool_size=lambda: 100))
+
+
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)
+@pytest.mark.parametrize(("resource", "more"), [(Tracked, 70), (Tracked.get_upstream(), 0), (object(), 0)])
+def test_what_is_free_in_the_pool_of_rmm_counts_where_it_is_known(resource, more, device, monkeypatch):
+    alone = backend.free_device_memory()
+    rmm = types.SimpleNamespace(mr=types.SimpleNamespace(get_current_device_resource=lambda: resource))
+    monkeypatch.setitem(sys.modules, "rmm", rmm)
+    assert backend.free_device_memory() == alone + more
+
+
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)
+@pytest.mark.parametrize(("asked", "said"), [("1", "cuda, TF32"), ("0", "cuda"), ("", "cuda")])
+def test_products_in_19_bits_are_reported(asked, said, device, monkeypatch):
+    monkeypatch.setenv("CUPY_TF32", asked)
+    assert fitted(counts()[0], counts()[1], device, sweeps=1).run_["device"] == said
 
 
 @pytest.mark.parametrize("device", ["emulated"], indirect=True)
