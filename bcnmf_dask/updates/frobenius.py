@@ -133,7 +133,7 @@ def _sum(values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> Any
 def _statistics(usages: NDArray[Any], cross: NDArray[Any], squares: Any) -> Statistics:
     """Of sums over rows; what pads the cross is cut off."""
     gram = (usages.T @ usages).astype(np.float64)
-    return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C"), gram, squares)
+    return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C", copy=False), gram, squares)
 
 
 def update_basis(

@@ -104,7 +104,7 @@ def _quotients(values: NDArray[Any], usages: NDArray[Any], basis: Basis) -> NDAr
 def _statistics(usages: NDArray[Any], cross: NDArray[Any], data_term: Any) -> Statistics:
     """Of sums over rows; what pads the cross is cut off."""
     mass = usages.sum(axis=0, dtype=np.float64)
-    return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C"), mass, data_term)
+    return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C", copy=False), mass, data_term)
 
 
 def update_basis(

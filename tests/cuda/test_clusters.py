@@ -20,9 +20,9 @@ FORMS = {"csr": sp.csr_array, "dense": np.asarray}
 
 
 @contextmanager
-def workers(processes):
+def workers(processes, protocol="tcp"):
     """A cluster of two, and a client of it."""
-    where = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "protocol": "tcp"}
+    where = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "protocol": protocol}
     with (
         LocalCluster(n_workers=2, threads_per_worker=2, processes=processes, **where) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -76,6 +76,14 @@ def test_a_worker_without_a_device_says_so():
         with pytest.raises(InputError, match=r"device: got 'cuda', but .* said by worker tcp://.* on host"):
             fitted(client, "cuda")
         assert set(fitted(client, "auto").run_["devices"].values()) == {"cpu"}
+
+
+def test_messages_go_by_ucx_where_it_is_installed():
+    pytest.importorskip("distributed_ucxx", reason="distributed-ucxx is not installed")
+    with workers(processes=True, protocol="ucxx") as (_, client):
+        found = fitted(client, "cpu")
+        assert len(rooms.rooms_of(client.scheduler.address, "cpu")) == 2
+    assert found.components_.tobytes() == fitted(False, "cpu").components_.tobytes()
 
 
 class Started:
