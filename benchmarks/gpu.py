@@ -1,8 +1,9 @@
 """All that a CUDA device is to show, in one command: ``python benchmarks/gpu.py`` (within ten minutes).
 
 It runs the tests marked ``gpu``, checks the kernels against float64 on fresh random rows, and measures; a stage that
-fails is noted and the next one begins. Writes ``benchmarks/results/gpu.json``. Needs CuPy and pytest beside this
-package; PyTorch for the published formulas, and g++ for nothing. ``--devices`` measures scaling over several devices.
+fails is noted and the next one begins. Writes ``benchmarks/results/gpu.json``. Needs CuPy and the dependency group
+``test`` beside this package (of its dependencies not matplotlib), and PyTorch for the published formulas. ``--devices``
+measures scaling over several devices.
 """
 
 import argparse
@@ -19,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from gpu_cases import Fit, Shape, copied_per_second, placed, sweep_seconds
+from gpu_cases import Fit, Shape, copied_per_second, placed, seconds_of, sort_by_columns, sweep_seconds
 from peer_formulas import published_torch
 from peer_runners import sweep_seconds as peer_seconds
 
 from bcnmf_dask import BCNMF
-from bcnmf_dask.backend import cupy, n_devices
+from bcnmf_dask.backend import cupy, n_devices, no_device
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
 from bcnmf_dask.benchmarking.synthetic import csr_chunk
 from bcnmf_dask.benchmarking.tables import markdown
@@ -39,6 +40,8 @@ SWEEPS = 10
 BUDGET_MS = {"frobenius": 3.0, "kullback-leibler": 4.0}
 """Per sweep of the first shape with 20 components."""
 CHECKED_SWEEPS = 60
+GPU_TESTS = ("tests/cuda", "tests/engine")
+"""Where tests are marked ``gpu``: others may need what a machine with a device has not."""
 
 
 class Results:
@@ -70,8 +73,8 @@ class Results:
 
 def tests(results):
     """The suite of the project that needs a device."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "-p", "no:cacheprovider", "--timeout=240"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "--timeout=240"]
+    done = subprocess.run([*command, *GPU_TESTS], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     print(done.stdout[-6000:], done.stderr[-2000:], flush=True)
     last = (done.stdout.strip().splitlines() or ["no output"])[-1]
     results.judge("pytest -m gpu", last.strip("= "), "to pass", met=done.returncode == 0)
@@ -105,6 +108,7 @@ def shapes(results):
     for shape in SHAPES:
         cupy().get_default_memory_pool().free_all_blocks()
         residency, n_shards = placed(shape)
+        results.note(f"sorted by columns, {shape.words}, {n_shards} shards", seconds=sort_by_columns(residency))
         for k in COMPONENTS:
             for loss in LOSSES:
                 visit, whole = sweep_seconds(Fit(residency, n_shards, shape, loss, k), SWEEPS)
@@ -124,6 +128,20 @@ def shapes(results):
                     what = f"sweep of {shape.words}, {loss}, {k} components"
                     results.judge(what, f"{1e3 * whole:.2f} ms", f"at most {budget:g} ms", met=1e3 * whole <= budget)
         residency.close()
+
+
+def profile(results):
+    """Where the time of a sweep of the first shape goes: its parts one by one, each waited for."""
+    residency, n_shards = placed(SMALL)
+    for loss in LOSSES:
+        fit = Fit(residency, n_shards, SMALL, loss, COMPONENTS[0])
+        fit.sweep()
+        gathered = SMALL.values * 4 * COMPONENTS[0]
+        for name, work in fit.parts().items():
+            seconds = seconds_of(work)
+            visits = {"gathered_bytes_per_second": gathered / seconds} if "usages" in name or "rows" in name else {}
+            results.note(f"profile, {loss}: {name}", seconds=seconds, **visits)
+    residency.close()
 
 
 def published(results):
@@ -183,6 +201,8 @@ def tables(run):
 
 def main():
     """Run all stages, and write what they found."""
+    if (missing := no_device()) is not None:
+        sys.exit(f"gpu.py is for a machine with a CUDA device, but {missing}.")
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results")
     arguments.add_argument("--devices", type=int, default=n_devices(), help="up to how many devices scaling goes")
@@ -191,6 +211,7 @@ def main():
     results.stage("tests", tests)
     results.stage("check against float64", check)
     results.stage("shapes", shapes)
+    results.stage("profile", profile)
     results.stage("published formulas", published)
     results.stage("processes that share a device", partial(processes, n_workers=2, name="processes on one device"))
     for n in range(2, given.devices + 1):

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from statistics import median
 
@@ -25,6 +26,7 @@ from bcnmf_dask.solvers.published import Published
 from bcnmf_dask.updates.device_csr import DeviceCSR, Lines
 from bcnmf_dask.updates.initialise import draw_basis, normalise
 from bcnmf_dask.updates.losses import LOSSES
+from bcnmf_dask.updates.statistics import merge
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,48 @@ class Fit:
         self.progress.advance(record, Times(visited - started, 0.0, 0.0, 0.0))
         finish_on_device()
         return visited - started, time.perf_counter() - started
+
+    def parts(self):
+        """What a sweep is made of, by name, each a function that does it for all rows."""
+        order = self.progress.order()
+        rows = [
+            (part, held.fits["fit"].usages[role])
+            for held in self._residency._held()
+            for block in held.blocks
+            for role, part in block.parts.items()
+        ]
+        prepared, loss = order.prepared.on_device, LOSSES[self.progress.spec.loss]
+        sums = [loss.contribute(part, usages, prepared) for part, usages in rows]
+        whole = reduce(merge, sums)
+        return {
+            "steps of the usages": lambda: [loss.update_usages(*one, prepared, order.steps) for one in rows],
+            "sums over rows": lambda: [loss.contribute(*one, prepared) for one in rows],
+            "sums of shards merged": lambda: reduce(merge, sums),
+            "step of the basis": lambda: self.progress.advance({"target": whole}, Times(0.0, 0.0, 0.0, 0.0)),
+        }
+
+
+def seconds_of(work, repeats=5):
+    """The median of some calls, what they launch included."""
+    found = []
+    for _ in range(repeats + 1):
+        finish_on_device()
+        started = time.perf_counter()
+        work()
+        finish_on_device()
+        found.append(time.perf_counter() - started)
+    return median(found[1:])
+
+
+def sort_by_columns(residency):
+    """What the first sweep of sparse rows does once; its seconds."""
+    started = time.perf_counter()
+    for held in residency._held():
+        for rows in held.blocks.whole.block.parts.values():
+            if isinstance(rows, DeviceCSR):
+                assert rows.columns is not None
+    finish_on_device()
+    return time.perf_counter() - started
 
 
 def sweep_seconds(fit, sweeps):

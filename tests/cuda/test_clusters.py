@@ -12,7 +12,6 @@ from distributed import Client, LocalCluster, Worker
 from typer.testing import CliRunner
 
 from bcnmf_dask import BCNMF, backend
-from bcnmf_dask.cli.main import app
 from bcnmf_dask.engine import clusters, rooms
 from bcnmf_dask.errors import InputError
 
@@ -124,6 +123,8 @@ def test_they_share_the_pool_of_rmm_where_it_is_installed(installed, two_devices
 
 
 def test_the_command_starts_them(two_devices, tmp_path):
+    from bcnmf_dask.cli.main import app  # which draws, and a machine with a device may lack matplotlib
+
     np.save(tmp_path / "x.npy", counts()[0])
     given = [
         "fit",

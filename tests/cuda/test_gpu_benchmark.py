@@ -33,6 +33,14 @@ def test_shapes_are_measured_and_judged(small):
     assert [one.status in ("met", "missed") for one in results.verdicts] == [True, True]
 
 
+def test_the_parts_of_a_sweep_are_measured(small):
+    results = gpu.Results()
+    results.stage("profile", gpu.profile)
+    assert not results.verdicts, "nothing went wrong"
+    profiled = [one.case for one in results.measurements if one.case.startswith("profile, ")]
+    assert len(profiled) == 2 * 4
+
+
 def test_a_sweep_goes_over_all_shards_and_steps_the_basis(small):
     shape = gpu.SMALL
     residency, n_shards = gpu_cases.placed(shape)
@@ -49,9 +57,10 @@ def test_what_goes_wrong_in_a_stage_is_a_verdict(small, monkeypatch, tmp_path, c
     def fails(results):
         raise RuntimeError("no such kernel")
 
-    for name in ("tests", "check", "published", "processes"):
+    for name in ("tests", "check", "profile", "published", "processes"):
         monkeypatch.setattr(gpu, name, fails if name == "check" else lambda results, **_: None)
     monkeypatch.setattr(gpu, "n_devices", lambda: 1)
+    monkeypatch.setattr(gpu, "no_device", lambda: None)
     monkeypatch.setattr("sys.argv", ["gpu.py", "--out", str(tmp_path)])
     assert gpu.main()
     run = read(tmp_path / "gpu.json")
@@ -60,3 +69,14 @@ def test_what_goes_wrong_in_a_stage_is_a_verdict(small, monkeypatch, tmp_path, c
     ]
     assert run.machine["device"] == "emulated"
     assert any("share of a copy" in line for line in gpu.tables(run))
+
+
+def test_without_a_device_it_says_why(small, monkeypatch):
+    monkeypatch.setattr(gpu, "no_device", lambda: "there is none")
+    with pytest.raises(SystemExit, match=r"a machine with a CUDA device, but there is none"):
+        gpu.main()
+
+
+def test_all_tests_for_a_device_are_where_it_looks(small):
+    marked = {path.parent for path in (gpu.REPOSITORY / "tests").rglob("*.py") if "pytest.mark.gpu" in path.read_text()}
+    assert marked == {gpu.REPOSITORY / folder for folder in gpu.GPU_TESTS}
