@@ -164,8 +164,10 @@ def update_basis(
     """
     numerator, denominator = target.cross, basis @ target.moment
     if background is not None and alpha > 0:
-        numerator = numerator + alpha * (basis @ background.moment)
-        denominator = denominator + alpha * background.cross
+        numerator = basis @ background.moment
+        numerator *= alpha
+        numerator += target.cross
+        denominator += alpha * background.cross
     return multiply(basis, numerator, denominator, EPS, exponent)
 
 

@@ -137,7 +137,8 @@ def update_basis(
     numerator, denominator = target.cross, target.moment
     if background is not None and alpha > 0:
         numerator = numerator + alpha * background.moment
-        denominator = denominator + alpha * background.cross
+        denominator = alpha * background.cross
+        denominator += target.moment
     return multiply(basis, numerator, denominator, EPS, exponent)
 
 

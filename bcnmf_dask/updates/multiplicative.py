@@ -28,17 +28,20 @@ def multiply(
 
     ``eps`` keeps 0 / 0 at 0: a zero row, column or component stays zero.
     """
-    ratio = numerator / (denominator + factor.dtype.type(eps))
-    stepped: NDArray[Any] = factor * _power(ratio, exponent)
-    return stepped
+    shifted = denominator + factor.dtype.type(eps)
+    # In place: of large bases, fresh memory costs more than what is computed.
+    ratio: NDArray[Any] = np.divide(numerator, shifted, out=shifted if shifted.shape == numerator.shape else None)
+    _raise(ratio, exponent)
+    ratio *= factor
+    return ratio
 
 
-def _power(ratio: NDArray[Any], exponent: float) -> NDArray[Any]:
-    """By square roots where that is possible: general powers cost ten times as much."""
-    if exponent == 1.0:
-        return ratio
-    if exponent in (1.25, 1.75):
+def _raise(ratio: NDArray[Any], exponent: float) -> None:
+    """To a power, in place; by square roots where that is possible: general powers cost ten times as much."""
+    if exponent == 0.5:
+        np.sqrt(ratio, out=ratio)
+    elif exponent in (1.25, 1.75):
         root = np.sqrt(ratio)
-        powered: NDArray[Any] = ratio * (np.sqrt(root) if exponent == 1.25 else root * np.sqrt(root))
-        return powered
-    return ratio**exponent
+        ratio *= np.sqrt(root) if exponent == 1.25 else root * np.sqrt(root)
+    elif exponent != 1.0:
+        ratio **= exponent
