@@ -156,6 +156,29 @@ def sweep_seconds(fit, sweeps):
     return [median(one) for one in zip(*(fit.sweep() for _ in range(sweeps)), strict=True)]
 
 
+FETCH = """
+extern "C" __global__ void fetch(const float4* from, int size, int times, float* sums) {
+    const int step = gridDim.x * blockDim.x, first = blockIdx.x * blockDim.x + threadIdx.x;
+    float sum = 0;
+    for (int time = 0; time < times; ++time)
+        for (int place = first; place < size; place += step) {
+            const float4 four = __ldcg(from + (place + time * 1031) % size);
+            sum += four.x + four.y + four.z + four.w;
+        }
+    sums[first] = sum;
+}
+"""
+
+
+def fetched_per_second(n_bytes=16 * 2**20, times=400):
+    """Bytes that all multiprocessors read of what lies in the cache that they share, the best of five."""
+    xp, blocks, threads = cupy(), 132 * 8, 256
+    kernel = xp.RawModule(code=FETCH).get_function("fetch")
+    source, sums = xp.ones(n_bytes // 4, np.float32), xp.empty(blocks * threads, np.float32)
+    given = source, np.int32(n_bytes // 16), np.int32(times), sums
+    return times * n_bytes / min(seconds_of(lambda: kernel((blocks,), (threads,), given), 1) for _ in range(5))
+
+
 def copied_per_second(n_bytes=4 * 2**30):
     """Bytes read and written by a copy within the device, the best of five."""
     xp = cupy()

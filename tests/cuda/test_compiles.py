@@ -2,6 +2,7 @@
 
 import re
 
+import gpu_cases
 import nvrtc
 import pytest
 from emulator import KERNELS
@@ -28,6 +29,13 @@ def test_kernels_compile_without_a_device(special, architecture):
     if special in COMMON:
         assert set(re.findall(r"(\d+) bytes spill", log)) == {"0"}
         assert max(map(int, re.findall(r"Used (\d+) registers", log))) <= 64, "half of a device's threads at once"
+
+
+@needs_nvrtc
+def test_the_kernel_that_measures_the_cache_compiles():
+    size, log = nvrtc.compile_for(90, gpu_cases.FETCH, ())
+    assert size > 0
+    assert "warning" not in log
 
 
 @needs_nvrtc

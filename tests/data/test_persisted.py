@@ -14,7 +14,7 @@ COUNTS = np.random.default_rng(0).poisson(2.0, (40, 6)).astype(float)
 @pytest.mark.parametrize("then", [lambda array: array, lambda array: array + 0.0])
 def test_what_a_cluster_holds_is_computed_there_and_not_in_this_process(then):
     model = BCNMF(2, alpha=0.0, max_iter=3, tol=0).fit(COUNTS)
-    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None):
+    with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0"):
         array = then(da.from_array(COUNTS, chunks=(10, 6)).persist())
         for use in (model.transform, model.fit):
             with pytest.raises(InputError, match=r"lies on a cluster.*client="):
