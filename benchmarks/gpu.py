@@ -10,15 +10,12 @@ import argparse
 import secrets
 import subprocess
 import sys
-import time
-import traceback
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from gpu_cases import (
     Fit,
@@ -30,14 +27,16 @@ from gpu_cases import (
     sort_by_columns,
     sweep_seconds,
 )
+from gpu_results import Results
 from peer_formulas import published_torch
 from peer_runners import sweep_seconds as peer_seconds
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.backend import cupy, n_devices, no_device
-from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
-from bcnmf_dask.benchmarking.synthetic import csr_chunk
-from bcnmf_dask.benchmarking.tables import markdown
+from bcnmf_dask.benchmarking.runs import new_run, write
+from bcnmf_dask.benchmarking.scaling import Shape as Synthetic
+from bcnmf_dask.benchmarking.synthetic import csr_chunk, synthetic_inputs
+from bcnmf_dask.benchmarking.timing import sweep_seconds as sweep_seconds_of
 from bcnmf_dask.updates.losses import LOSSES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -49,35 +48,10 @@ SWEEPS = 10
 BUDGET_MS = {"frobenius": 3.0, "kullback-leibler": 4.0}
 """Per sweep of the first shape with 20 components."""
 CHECKED_SWEEPS = 60
+ROWS_PER_DEVICE = 2**21
+"""Of synthetic counts: 214 million stored."""
 GPU_TESTS = ("tests/cuda", "tests/engine")
 """Where tests are marked ``gpu``: others may need what a machine with a device has not."""
-
-
-class Results:
-    """What the stages found."""
-
-    def __init__(self):
-        self.measurements, self.verdicts = [], []
-
-    def note(self, case, **figures):
-        """One more measurement."""
-        self.measurements.append(Measurement(case, 1, 1, REAL, figures))
-        print(case, {name: float(f"{value:.4g}") for name, value in figures.items()}, flush=True)
-
-    def judge(self, what, measured, budget="", met=None):
-        """One more verdict."""
-        self.verdicts.append(verdict(what, measured, budget, met))
-        print(f"{what}: {measured} ({budget or 'no budget'})", flush=True)
-
-    def stage(self, name, work):
-        """Do some work; what goes wrong is a verdict, too."""
-        started = time.perf_counter()
-        try:
-            work(self)
-        except Exception as error:
-            traceback.print_exc()
-            self.judge(name, f"{type(error).__name__}: {error}", "to end without an error", met=False)
-        self.note(f"stage: {name}", seconds=time.perf_counter() - started)
 
 
 def tests(results):
@@ -181,6 +155,25 @@ def processes(results, n_workers, name):
         results.note(f"{n_workers} {name}, 30 M stored, {loss}", sweep_seconds=float(seconds))
 
 
+def devices(results, n_devices):
+    """A worker on each of 1, 2, ... devices: the same result, and seconds per sweep of the same rows, and of more."""
+    if find_spec("dask_cuda") is None:
+        results.judge("workers on devices of their own", "not run: dask-cuda is not installed")
+        return
+    processes(results, n_devices, "devices")
+    alone = {}
+    for n in range(1, n_devices + 1):
+        for words, rows in (("each", n * ROWS_PER_DEVICE), ("together", ROWS_PER_DEVICE)):
+            shape = Synthetic("csr", rows, 2048, 102)
+            for loss in LOSSES:
+                case = f"{ROWS_PER_DEVICE:,} rows {words}, {loss}"
+                with cluster(n, "devices") as client:
+                    inputs = synthetic_inputs(*shape[1:])
+                    seconds = sweep_seconds_of(client, inputs, shape.workload(loss, COMPONENTS[0]), SWEEPS, "cuda")
+                first = alone.setdefault(case, seconds["sweep_seconds"])
+                results.note(case, n, **seconds, against_one=first / seconds["sweep_seconds"])
+
+
 @contextmanager
 def cluster(n_workers, name):
     """A client of worker processes: by dask-cuda, each has a device."""
@@ -191,26 +184,6 @@ def cluster(n_workers, name):
         from dask_cuda import LocalCUDACluster as LocalCluster
     with LocalCluster(**shape) as started, Client(started, set_as_default=False) as client:
         yield client
-
-
-def tables(run):
-    """For the README."""
-    date = run.date[:10]
-    yield f"Measured by `{run.command}` on {run.machine['device']} ({date})."
-    yield ""
-    rows = [
-        {
-            "sweep": one.case,
-            "milliseconds": 1e3 * one.figures["sweep_seconds"],
-            "share of a copy's bytes/s": one.figures["share_of_copy"],
-            "share of reads of the cache": one.figures["share_of_fetch"],
-            "GB at most": one.figures["peak_bytes"] / 1e9,
-        }
-        for one in run.measurements
-        if "share_of_copy" in one.figures
-    ]
-    yield markdown(pd.DataFrame(rows))
-    yield markdown(pd.DataFrame(map(asdict, run.verdicts)))
 
 
 def main():
@@ -228,8 +201,7 @@ def main():
     results.stage("profile", profile)
     results.stage("published formulas", published)
     results.stage("processes that share a device", partial(processes, n_workers=2, name="processes on one device"))
-    for n in range(2, given.devices + 1):
-        results.stage(f"{n} devices", partial(processes, n_workers=n, name="devices"))
+    results.stage("a worker on each device", partial(devices, n_devices=given.devices))
     device = cupy().cuda.runtime.getDeviceProperties(0)["name"].decode()
     run = new_run("gpu", COMMAND, {"components": COMPONENTS, "sweeps": SWEEPS}, results.measurements, results.verdicts)
     run.machine.update(device=device, devices=n_devices(), cupy=cupy().__version__)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import gpu
+import gpu_results
 import many_fits
 import peers
 import race
@@ -19,7 +19,7 @@ TABLES = {
     "accelerated": solvers.tables,
     "online": solvers.tables,
     "many_fits": many_fits.tables,
-    "gpu": gpu.tables,
+    "gpu": gpu_results.tables,
 }
 
 

@@ -23,7 +23,9 @@ SPLIT = ("seconds", "compute_seconds", "read_seconds", "merge_seconds", "schedul
 """Columns of the history that say where the time of a sweep went."""
 
 
-def sweep_seconds(client: Any, inputs: Inputs, workload: Workload, sweeps: int) -> dict[str, float]:
+def sweep_seconds(
+    client: Any, inputs: Inputs, workload: Workload, sweeps: int, device: str = "cpu"
+) -> dict[str, float]:
     """Median seconds of a sweep of one fit in float32, and of its parts.
 
     Parameters
@@ -35,6 +37,8 @@ def sweep_seconds(client: Any, inputs: Inputs, workload: Workload, sweeps: int) 
         Its loss and number of components are fitted.
     sweeps : int
         That count.
+    device : {"cpu", "cuda", "auto"}
+        What the workers compute on.
 
     Returns
     -------
@@ -46,12 +50,12 @@ def sweep_seconds(client: Any, inputs: Inputs, workload: Workload, sweeps: int) 
     ClusterError
         If a worker owns no rows: the figures would be those of fewer workers.
     """
-    history = pd.DataFrame(_history(client, inputs, workload, WARM_UP + sweeps))
+    history = pd.DataFrame(_history(client, inputs, workload, WARM_UP + sweeps, device))
     medians = history.loc[WARM_UP:, list(SPLIT)].median()
     return {"sweep_seconds" if name == "seconds" else name: float(medians[name]) for name in SPLIT}
 
 
-def _history(client: Any, inputs: Inputs, workload: Workload, sweeps: int) -> list[SweepRecord]:
+def _history(client: Any, inputs: Inputs, workload: Workload, sweeps: int, device: str) -> list[SweepRecord]:
     spec = FitSpec("fit", workload.loss, workload.n_components, 0)
     basis, scales = normalise(draw_basis(spec.seed, inputs.n_features, spec.n_components))
     fit = FitProgress(
@@ -63,7 +67,8 @@ def _history(client: Any, inputs: Inputs, workload: Workload, sweeps: int) -> li
         basis=basis.astype(np.float32),
         scales=scales,
     )
-    with open_engine(client, RunSpec(inputs, plan_shards(inputs), "float32", [spec.n_components])) as engine:
+    run = RunSpec(inputs, plan_shards(inputs), "float32", [spec.n_components], device=device)
+    with open_engine(client, run) as engine:
         engine.load()
         engine.start(spec, {})
         run_fits(engine, [fit], ())

@@ -1,12 +1,16 @@
 """The one command for a machine with a device: its stages run on an emulated one, and a stage that fails is noted."""
 
+from functools import partial
+
 import emulator
 import gpu
 import gpu_cases
+import gpu_results
 import pytest
 
 from bcnmf_dask.backend import is_on_device, to_host
 from bcnmf_dask.benchmarking.runs import read
+from bcnmf_dask.benchmarking.timing import sweep_seconds
 
 pytestmark = pytest.mark.parametrize("device", [pytest.param("emulated", marks=emulator.needs_compiler)], indirect=True)
 
@@ -58,7 +62,7 @@ def test_what_goes_wrong_in_a_stage_is_a_verdict(small, monkeypatch, tmp_path, c
     def fails(results):
         raise RuntimeError("no such kernel")
 
-    for name in ("tests", "check", "profile", "published", "processes"):
+    for name in ("tests", "check", "profile", "published", "processes", "devices"):
         monkeypatch.setattr(gpu, name, fails if name == "check" else lambda results, **_: None)
     monkeypatch.setattr(gpu, "n_devices", lambda: 1)
     monkeypatch.setattr(gpu, "no_device", lambda: None)
@@ -69,7 +73,32 @@ def test_what_goes_wrong_in_a_stage_is_a_verdict(small, monkeypatch, tmp_path, c
         (one.what, one.measured) for one in run.verdicts
     ]
     assert run.machine["device"] == "emulated"
-    assert any("share of a copy" in line for line in gpu.tables(run))
+    assert any("share of a copy" in line for line in gpu_results.tables(run))
+
+
+def test_scaling_over_devices(small, monkeypatch):
+    """On workers that compute on CPUs: it is the way of the figures that is tested."""
+    monkeypatch.setattr(gpu, "find_spec", lambda name: name)
+    monkeypatch.setattr(gpu, "processes", lambda *_: None)
+    monkeypatch.setattr(gpu, "ROWS_PER_DEVICE", 256)
+    monkeypatch.setattr(gpu, "LOSSES", ["frobenius"])
+    monkeypatch.setattr(gpu, "sweep_seconds_of", lambda *given: sweep_seconds(*given[:-1]))
+    own = gpu.cluster
+    monkeypatch.setattr(gpu, "cluster", lambda n, _: own(n, "processes"))
+    results = gpu.Results()
+    results.stage("devices", partial(gpu.devices, n_devices=2))
+    assert not results.verdicts, "nothing went wrong"
+    noted = [(one.case, one.workers) for one in results.measurements[:-1]]
+    cases = [f"256 rows {words}, frobenius" for words in ("each", "together")]
+    assert noted == [(case, n) for n in (1, 2) for case in cases]
+    assert [one.figures["against_one"] for one in results.measurements[:2]] == [1.0, 1.0]
+
+
+def test_without_dask_cuda_it_says_so(small, monkeypatch):
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
+    results = gpu.Results()
+    gpu.devices(results, 1)
+    assert [one.measured for one in results.verdicts] == ["not run: dask-cuda is not installed"]
 
 
 def test_without_a_device_it_says_why(small, monkeypatch):
