@@ -1,5 +1,6 @@
 """Array kinds the mathematics works on. Only this module may know about an optional GPU library."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from bcnmf_dask.errors import InputError
 
 Rows: TypeAlias = Any
 """Rows x features: a dense array or a SciPy CSR array (SciPy's have no static types)."""
+
+OUT_OF_MEMORY = ("out of memory", "memoryallocation", "out_of_memory", "alloc_failed", "not_initialized")
+"""What errors of CuPy say, of which there are several kinds."""
 
 
 def is_sparse(rows: Rows) -> bool:
@@ -119,6 +123,18 @@ def holds_stored_values(array: Any) -> bool:
     return bool(sp.issparse(array)) or type(array).__module__.startswith("cupyx.")
 
 
+def column_sums(array: Any, dtype: Any = None) -> Any:
+    """Of each column (k,), summed in a dtype; on a device with many threads, in an order that its shape fixes."""
+    if not is_on_device(array):
+        return array.sum(axis=0, dtype=dtype)
+    n_rows, width = array.shape
+    group = max(math.isqrt(n_rows), 1)
+    whole = n_rows // group * group
+    # What CuPy sums over rows, a few blocks of threads sum: of as many rows side by side it sums more columns at once.
+    sums = array[:whole].reshape(-1, group * width).sum(axis=0, dtype=dtype).reshape(group, width)
+    return sums.sum(axis=0, dtype=dtype) + array[whole:].sum(axis=0, dtype=dtype)
+
+
 def to_device(array: Any) -> Any:
     """On the device of this process, in the order of C."""
     return cupy().ascontiguousarray(cupy().asarray(array))
@@ -206,8 +222,15 @@ def finish_on_device() -> None:
 
 def ran_out_of_device_memory(error: BaseException) -> bool:
     """Whether that is what an error says; free memory is then given back to the device."""
-    by_name = type(error).__name__ == "OutOfMemoryError" and type(error).__module__.startswith("cupy")
-    ran_out = by_name or type(error) is MemoryError  # so a sort says it
+    of_cupy, said = type(error).__module__.startswith("cupy"), str(error).lower()
+    # The first product of a thread takes memory, too: cuBLAS, or the driver, then says it in words of its own.
+    ran_out = type(error) is MemoryError or (of_cupy and any(words in said for words in OUT_OF_MEMORY))
     if ran_out:
-        cupy().get_default_memory_pool().free_all_blocks()
+        give_back_device_memory()
     return ran_out
+
+
+def give_back_device_memory() -> None:
+    """Let others have what CuPy keeps for later: of devices, and of pinned memory."""
+    cupy().get_default_memory_pool().free_all_blocks()
+    cupy().get_default_pinned_memory_pool().free_all_blocks()

@@ -86,7 +86,9 @@ class ShardPlan:
 
 
 @dataclass(frozen=True)
-class _Sizes:
+class Sizes:
+    """What a plan aims at: rows of a block, rows that shards end on multiples of, and stored values of a shard."""
+
     block_rows: int
     quantum: int
     shard_values: int
@@ -103,7 +105,7 @@ def plan_shards(inputs: Inputs) -> ShardPlan:
     cuts = [store.source.cuts() for store in inputs.stores]
     n_rows = sum(int(rows[-1]) for rows, _ in cuts)
     n_values = sum(int(values[-1]) for _, values in cuts)
-    sizes = _sizes(n_rows, n_values)
+    sizes = sizes_for(n_rows, n_values)
     shards: list[Shard] = []
     next_row: dict[Role, int] = dict.fromkeys(inputs.n_rows, 0)
     first_block = 0
@@ -118,7 +120,8 @@ def plan_shards(inputs: Inputs) -> ShardPlan:
     return ShardPlan(tuple(shards), first_block, sizes.block_rows, sizes.quantum, n_values)
 
 
-def _sizes(n_rows: int, n_values: int) -> _Sizes:
+def sizes_for(n_rows: int, n_values: int) -> Sizes:
+    """The sizes of a plan for so many rows and stored values."""
     block_values = int(np.clip(n_values // BLOCKS_WANTED, SMALLEST_BLOCK, LARGEST_BLOCK))
     smallest_shard = min(COMMON_SHARD, max(block_values, n_values // (2 * BLOCKS_WANTED)))
     shard_values = int(np.clip(n_values // SHARDS_WANTED, smallest_shard, LARGEST_SHARD))
@@ -128,14 +131,14 @@ def _sizes(n_rows: int, n_values: int) -> _Sizes:
     quantum = max(
         block_rows * min(shard_values // block_values, 2), _power_of_two_below(shard_values / values_per_row / 4)
     )
-    return _Sizes(block_rows, quantum, shard_values)
+    return Sizes(block_rows, quantum, shard_values)
 
 
 def _power_of_two_below(number: float) -> int:
     return 1 << max(int(number).bit_length() - 1, 0)
 
 
-def _ranges(rows: NDArray[np.int64], values: NDArray[np.int64], sizes: _Sizes) -> Iterator[tuple[int, int, int]]:
+def _ranges(rows: NDArray[np.int64], values: NDArray[np.int64], sizes: Sizes) -> Iterator[tuple[int, int, int]]:
     """Row ranges that hold about ``shard_values`` each, with their stored values."""
     n_rows = int(rows[-1])
     if len(rows) == n_rows + 1:  # every row may be a cut: keep to multiples of the quantum

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import (
     copying_to_device,
     finish_on_device,
+    give_back_device_memory,
     ran_out_of_device_memory,
     stay_on_device,
     to_device,
@@ -51,7 +52,7 @@ class Device:
     def __init__(self, room: float, per_row: int) -> None:
         stay_on_device()
         self.name = "cuda, TF32" if uses_tf32() else "cuda"
-        self._lock = threading.Lock()
+        self._lock, self._way = threading.Lock(), threading.Lock()
         self._left = room
         self._per_row = per_row
 
@@ -63,6 +64,10 @@ class Device:
         return replace(held, blocks=ReadBlocks(blocks) if isinstance(blocks, StreamedBlocks) else self._placed(held))
 
     def _placed(self, held: HeldShard) -> PlacedBlocks | PinnedBlocks:
+        with self._way:  # a host that reads with many threads would else hold as many shards twice
+            return self._on_its_way(held)
+
+    def _on_its_way(self, held: HeldShard) -> PlacedBlocks | PinnedBlocks:
         block = joined(held.blocks)
         nbytes = sum(map(rows_nbytes, block.parts.values()))
         if self._afford(nbytes):
@@ -90,9 +95,9 @@ class Device:
         return self._per_row * sum(last - first for first, last in held.shard.role_rows.values())
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
-        """See `Place`."""
-        with copying_to_device():
-            return {role: to_device(part) for role, part in usages.items()}
+        """See `Place`; not by `copying_to_device`, which fills memory again while kernels may still read it."""
+        stay_on_device()
+        return {role: to_device(part) for role, part in usages.items()}
 
     def computed(self, blocks: Blocks) -> None:
         """See `Place`: memory that a block leaves would else be filled again while kernels still read it."""
@@ -106,6 +111,10 @@ class Device:
     def finish(self) -> None:
         """See `Place`."""
         finish_on_device()
+
+    def close(self) -> None:
+        """See `Place`."""
+        give_back_device_memory()
 
     def make_room(self, error: Exception, held: Iterable[HeldShard]) -> bool:
         """See `Place`: the last shard that stays on the device no longer does.

@@ -122,6 +122,7 @@ class LocalEngine:
 
     def _timed(self, visit: Callable[[Any], Visit], wanted: Any) -> tuple[list[Record], Times]:
         started = time.perf_counter()
+        self._residency.place.finish()  # the basis may come from a stream of the caller
         nodes, read = visit(wanted)
         records = [total(self._plan.n_blocks, [one]) for one in nodes]
         return records, Times(time.perf_counter() - started, read, 0.0, 0.0)

@@ -66,7 +66,7 @@ class Footprint:
         """What it takes on a device besides rows."""
         shards = self._plan.shards
         sparse = [shard for shard in shards if self._stores[shard.store].source.sparse]
-        sorting = SORTING * max((shard.stored_values for shard in sparse), default=0)
+        sorting = SORTING * max(map(self._stored_values, sparse), default=0)
         moving = MOVING * max((self.on_device(shard) for shard in shards), default=0)
         tiles = TILES * TILE_ON_DEVICE * self._width
         return DeviceNeeds(self.statistics(1) + tiles + sorting + moving, sum(self._components) * self._width)

@@ -1,13 +1,13 @@
 """What a fit asks of a visit of the rows: a sweep of all of them, or the sums over a sample."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import owned
+from bcnmf_dask.backend import owned, to_device
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import Steps
@@ -39,7 +39,7 @@ class _Visit:
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields: what is prepared stays here."""
-        return {name: value for name, value in self.__dict__.items() if name != "prepared"}
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def owned(self) -> Self:
         """The same with aligned arrays of its own, as needed after a journey."""
@@ -50,7 +50,7 @@ class _Visit:
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
-        return sum(value.nbytes for value in self.__dict__.values() if isinstance(value, np.ndarray))
+        return sum(value.nbytes for value in self.__getstate__().values() if isinstance(value, np.ndarray))
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,17 @@ class Order(_Visit):
     key: str
     stamp: int
     scales: NDArray[Any]
+
+    @cached_property
+    def factors(self) -> NDArray[Any]:
+        """The scales, in the dtype of the run."""
+        return self.scales.astype(self.basis.dtype)
+
+    @cached_property
+    def factors_on_device(self) -> NDArray[Any]:
+        """The same on the device of this process."""
+        on_device: NDArray[Any] = to_device(self.factors)
+        return on_device
 
     def unscaled(self) -> "Order":
         """The same for the usages as they are, not yet matched to the basis."""

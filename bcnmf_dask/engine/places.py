@@ -48,6 +48,10 @@ class Place(Protocol):
         """Called by the threads that compute: all they have launched must be over when this returns."""
         ...
 
+    def close(self) -> None:
+        """Let others have the memory that the run has left."""
+        ...
+
     def make_room(self, error: Exception, held: Iterable[HeldShard]) -> bool:
         """Whether an error was for want of memory, and some was freed: what failed is then worth another try."""
         ...
@@ -77,6 +81,9 @@ class Host:
         """See `Place`."""
 
     def finish(self) -> None:
+        """See `Place`."""
+
+    def close(self) -> None:
         """See `Place`."""
 
     def make_room(self, error: Exception, held: Iterable[HeldShard]) -> bool:  # noqa: ARG002

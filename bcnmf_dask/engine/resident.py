@@ -248,6 +248,7 @@ class Residency:
             self._shards.clear()
         self._readers.shutdown(wait=False)
         self._visitors.close()
+        self.place.close()
 
     def _held(self) -> list[HeldShard]:
         with self._lock:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import beside, to_host
+from bcnmf_dask.backend import column_sums, is_on_device, to_host
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.shards import Shard
@@ -196,13 +196,13 @@ def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
         statistics = on_host({role: loss.contribute(rows, usages, order.prepared)})[role]
         exact = usages.astype(np.float64)
         divergence = loss.divergence(statistics, to_host(order.basis).astype(np.float64))
-        record[role] = Evaluation(divergence, exact.sum(axis=0), exact.T @ exact)
+        record[role] = Evaluation(divergence, column_sums(exact), exact.T @ exact)
     return record
 
 
 def scaled(usages: NDArray[Any], order: Order) -> NDArray[Any]:
     """Usages matched to the basis of an order."""
-    scaled: NDArray[Any] = usages * beside(order.scales.astype(usages.dtype), usages)
+    scaled: NDArray[Any] = usages * (order.factors_on_device if is_on_device(usages) else order.factors)
     return scaled
 
 

@@ -30,13 +30,17 @@ class Sums(NamedTuple):
     n_rows: float
 
     def mixed(self, other: "Sums", share: float) -> "Sums":
-        """``1 - share`` of these and ``share`` of the other, where the other is."""
+        """``1 - share`` of these and ``share`` of the other."""
         kept = 1 - share
         return Sums(
-            kept * beside(self.cross, other.cross) + share * other.cross,
-            kept * beside(self.moment, other.moment) + share * other.moment,
+            kept * self.cross + share * other.cross,
+            kept * self.moment + share * other.moment,
             kept * self.n_rows + share * other.n_rows,
         )
+
+    def beside(self, basis: Array) -> "Sums":
+        """These where a basis is."""
+        return Sums(beside(self.cross, basis), beside(self.moment, basis), self.n_rows)
 
 
 class Memory(Protocol):

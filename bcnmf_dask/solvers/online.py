@@ -128,9 +128,12 @@ class Online(Solver):
     def _remember(self, basis: NDArray[np.float64], record: Record, draw: Draw) -> None:
         """Take the sums of a batch among those before; of a role without a row in it, those before stay."""
         share = max(1 / self._batches, NEW_SHARE)
+        # A checkpoint brings them back to the host.
+        self._sums = {role: sums.beside(basis) for role, sums in self._sums.items()}
+        self._seen = None if self._seen is None else beside(self._seen, basis)
         for role, statistics in record.items():
             seen = statistics.cross.any(axis=1)  # features with a positive value
-            self._seen = seen if self._seen is None else beside(self._seen, seen) | seen
+            self._seen = seen if self._seen is None else self._seen | seen
             new, old = self._memory.sums(role, basis, statistics, draw.count(role)), self._sums.get(role)
             self._sums[role] = new if old is None else old.mixed(new, share)
 

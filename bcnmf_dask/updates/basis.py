@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, is_on_device, to_device
+from bcnmf_dask.backend import Rows, column_sums, is_on_device, to_device
 from bcnmf_dask.kernels.lanes import padded, width_of
 
 
@@ -31,7 +31,7 @@ class Basis:
     @cached_property
     def sums(self) -> NDArray[Any]:
         """Of the columns."""
-        sums: NDArray[Any] = self.values.sum(axis=0)
+        sums: NDArray[Any] = column_sums(self.values)
         return sums
 
     @cached_property

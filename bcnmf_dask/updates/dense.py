@@ -48,7 +48,7 @@ def sum_of_squares(values: NDArray[Any], dtype: np.dtype[Any]) -> Any:
 def sum_of_logarithms(values: NDArray[Any], quotients: NDArray[Any]) -> Any:
     """The float64 sum of ``value * (log(quotient) - 1)``, where a value of zero adds nothing; likewise."""
     if is_on_device(values):
-        return _logarithms()(values, quotients)
+        return _logarithms()(values, quotients, axis=1).sum()  # CuPy gives one block of threads to each sum
     return float(numbers.sum_of_logarithms(values.reshape(-1), quotients.reshape(-1)))
 
 

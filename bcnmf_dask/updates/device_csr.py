@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, csr_of, cupy, parts_of, to_device, to_host
 from bcnmf_dask.kernels.cuda.launch import launch
-from bcnmf_dask.kernels.cuda.specialise import Special, team_for
+from bcnmf_dask.kernels.cuda.specialise import LARGEST_TEAM, LONG, Special, team_for
 from bcnmf_dask.updates.basis import Basis
 
 DeviceArray: TypeAlias = Any
 """Of CuPy, which has no static types."""
+Crowd = tuple[int, int, DeviceArray | None]
+"""Warps of a team, and the lines that such teams take: how many, and their numbers; None is all."""
 Step = tuple[Any, float, int]
 """The published eps, in the type of the usages, and the two of `bcnmf_dask.updates.multiplicative.Steps`."""
 
@@ -35,18 +37,30 @@ class Lines:
     places: DeviceArray
     values: DeviceArray
 
+    @cached_property
+    def teams(self) -> list[Crowd]:
+        """All lines with the team that suits them on average, but for those that are much longer."""
+        xp, n_lines = cupy(), self.pointers.size - 1
+        usual = team_for(n_lines, self.values.size)
+        much_longer = xp.diff(self.pointers) > LONG * usual
+        few = xp.flatnonzero(much_longer).astype(np.int32)
+        if usual == LARGEST_TEAM or not few.size:
+            return [(usual, n_lines, None)]
+        others = xp.flatnonzero(~much_longer).astype(np.int32)
+        return [(LARGEST_TEAM, few.size, few), (usual, others.size, others)]
+
     def launch(self, kernel: str, factor: DeviceArray, *given: Any) -> None:
         """Run a kernel over all lines; ``factor`` is gathered by the places of their values."""
-        n_lines = self.pointers.size - 1
-        special = Special(
-            real=factor.dtype.name,
-            value=self.values.dtype.name,
-            index=self.places.dtype.name,
-            pointer=self.pointers.dtype.name,
-            components=factor.shape[1],
-            team=team_for(n_lines, self.values.size),
-        )
-        launch(special, kernel, n_lines, self.pointers, self.places, self.values, *given)
+        for team, n_lines, chosen in self.teams:
+            special = Special(
+                real=factor.dtype.name,
+                value=self.values.dtype.name,
+                index=self.places.dtype.name,
+                pointer=self.pointers.dtype.name,
+                components=factor.shape[1],
+                team=team,
+            )
+            launch(special, kernel, n_lines, chosen, self.pointers, self.places, self.values, *given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +81,9 @@ class DeviceCSR:
         """The same sorted by columns, so that sums over rows need no atomics. It doubles the memory of the rows."""
         xp, rows = cupy(), self.rows
         order = xp.argsort(rows.places, kind="stable")
-        counts = xp.bincount(rows.places, minlength=self.shape[1])
+        pointers = xp.searchsorted(rows.places[order], xp.arange(self.shape[1] + 1)).astype(rows.pointers.dtype)
         places = xp.searchsorted(rows.pointers[1:], order, side="right")
-        return Lines(_ends(counts, rows.pointers.dtype), places.astype(rows.places.dtype), rows.values[order])
+        return Lines(pointers, places.astype(rows.places.dtype), rows.values[order])
 
     def pick(self, ranges: NDArray[np.int64]) -> "DeviceCSR":
         """The rows of ``ranges``, pairs of start and stop, in this order."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows
+from bcnmf_dask.backend import Rows, column_sums
 from bcnmf_dask.updates.rows import row_sums
 from bcnmf_dask.updates.statistics import ROLES, Role
 
@@ -50,6 +50,6 @@ def normalise(basis: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     Changes no reconstruction: the updates of the contrast are scale-invariant per component. Without it
     factors drift to over- and underflow. A zero column is left alone, with scale one.
     """
-    sums = basis.sum(axis=0)
+    sums = column_sums(basis)
     scales = np.where(sums > 0, sums, 1.0)
     return basis / scales, scales

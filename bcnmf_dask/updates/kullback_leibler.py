@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, is_sparse, parts_of
+from bcnmf_dask.backend import Rows, column_sums, is_sparse, parts_of
 from bcnmf_dask.kernels import csr
 from bcnmf_dask.updates import device_csr
 from bcnmf_dask.updates.basis import Basis
@@ -135,7 +135,7 @@ def _quotients(values: NDArray[Any], usages: NDArray[Any], basis: Basis) -> NDAr
 
 def _statistics(usages: NDArray[Any], cross: NDArray[Any], data_term: Any) -> Statistics:
     """Of sums over rows; what pads the cross is cut off."""
-    mass = usages.sum(axis=0, dtype=np.float64)
+    mass = column_sums(usages, np.float64)
     return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C", copy=False), mass, data_term)
 
 
@@ -176,4 +176,4 @@ def update_basis(
 
 def divergence(statistics: Statistics, basis: NDArray[np.float64]) -> float:
     """Divergence of the rows behind ``statistics``, which must have been taken at this ``basis``."""
-    return max(float(statistics.data_term) + float(statistics.moment @ basis.sum(axis=0)), 0.0)
+    return max(float(statistics.data_term) + float(statistics.moment @ column_sums(basis)), 0.0)

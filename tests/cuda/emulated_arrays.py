@@ -49,7 +49,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         self._held[unwrapped(key)] = unwrapped(value)
 
     def __getattr__(self, name):
-        if name not in ("astype", "sum", "any", "max", "ravel", "copy"):
+        if name not in ("astype", "sum", "any", "max", "ravel", "reshape", "copy"):
             raise AttributeError(f"arrays of the emulated device have no {name!r}")
         method = getattr(self._held, name)
         return lambda *args, **more: wrapped(method(*unwrapped(args), **unwrapped(more)))
@@ -108,6 +108,10 @@ class Random:
         drawing._drawing = np.random.default_rng(seed)
         return drawing
 
+    def random(self, size, dtype=np.float64):
+        """Between 0 and 1."""
+        return DeviceArray(self._drawing.random(size, dtype))
+
     def integers(self, low, high, size, dtype=np.int64):
         """Whole numbers."""
         return DeviceArray(self._drawing.integers(low, high, size, dtype))
@@ -121,7 +125,10 @@ class ReductionKernel:
         self._parts = result.split()[1], term, reduce, post, identity
         assert name.isidentifier()
 
-    def __call__(self, *arrays):
+    def __call__(self, *arrays, axis=None):
+        if axis is not None:
+            assert (axis, arrays[0].ndim) == (1, 2)
+            return DeviceArray(np.array([float(self(*lines)) for lines in zip(*map(_lines, arrays), strict=True)]))
         held = [np.ascontiguousarray(one._held) for one in arrays]
         types = tuple({"float32": "float", "float64": "double"}[one.dtype.name] for one in held)
         names = tuple(name for _, name in self._given)
@@ -129,6 +136,10 @@ class ReductionKernel:
         pointers = (ctypes.c_void_p(one.ctypes.data) for one in held)
         reduction(types, names, *self._parts)(ctypes.c_longlong(held[0].size), *pointers, ctypes.byref(total))
         return DeviceArray(np.float64(total.value))
+
+
+def _lines(array):
+    return [array[number] for number in range(len(array))]
 
 
 @cache

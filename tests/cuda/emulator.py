@@ -11,6 +11,7 @@ import emulated_arrays
 import numpy as np
 import pytest
 
+from bcnmf_dask.kernels.cuda.launch import NONE
 from bcnmf_dask.kernels.cuda.specialise import source
 
 HERE = Path(__file__).parent
@@ -59,7 +60,7 @@ class Cupy:
         free_bytes = total_bytes = staticmethod(lambda: 0)
         free_all_blocks = staticmethod(lambda: None)
 
-    get_default_memory_pool = _Pool
+    get_default_memory_pool = get_default_pinned_memory_pool = _Pool
     random = emulated_arrays.Random
     asarray = staticmethod(emulated_arrays.asarray)
     ReductionKernel = emulated_arrays.ReductionKernel
@@ -68,9 +69,9 @@ class Cupy:
         return emulated_arrays.on_device(name)
 
 
-def launch(special, name, n_lines, *given):
+def launch(special, name, n_lines, chosen, *given):
     """Run a kernel for so many lines; arrays of the device are changed in place."""
-    arguments = emulated_arrays.unwrapped([np.int64(n_lines), *given])
+    arguments = emulated_arrays.unwrapped([np.int64(n_lines), NONE if chosen is None else chosen, *given])
     assert all(part.flags.c_contiguous for part in arguments if isinstance(part, np.ndarray))
     kept = list(map(np.asarray, arguments))
     pointers = [ctypes.c_void_p(part.ctypes.data) if part.ndim else None for part in kept]

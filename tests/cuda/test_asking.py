@@ -43,6 +43,31 @@ def fit(device):
     return BCNMF(2, alpha=0, max_iter=2, tol=0).fit(X, device=device, client=False)
 
 
+def error_of_cupy(name, words):
+    return type(name, (RuntimeError,), {"__module__": "cupy_backends.cuda.libs.cublas"})(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (error_of_cupy("OutOfMemoryError", "Out of memory allocating 12 bytes"), True),
+        (error_of_cupy("CUBLASError", "CUBLAS_STATUS_ALLOC_FAILED"), True),
+        (error_of_cupy("CUBLASError", "CUBLAS_STATUS_NOT_INITIALIZED"), True),
+        (error_of_cupy("CUDADriverError", "CUDA_ERROR_OUT_OF_MEMORY: out of memory"), True),
+        (error_of_cupy("CUDARuntimeError", "cudaErrorMemoryAllocation"), True),
+        (MemoryError(), True),
+        (error_of_cupy("CUDARuntimeError", "cudaErrorIllegalAddress"), False),
+        (RuntimeError("out of memory"), False),
+        (InputError("out of memory"), False),
+    ],
+)
+def test_what_says_that_a_device_is_full(error, expected, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(backend, "give_back_device_memory", lambda: given_back.append(error))
+    assert backend.ran_out_of_device_memory(error) == expected
+    assert bool(given_back) == expected
+
+
 def test_without_cupy_it_says_what_to_install(fresh, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(InputError, match=r"device: got 'cuda', but CuPy is not installed \(pip install 'bcnmf-dask"):

@@ -22,6 +22,7 @@ from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.planning import plan_fit
+from bcnmf_dask.updates import device_csr
 
 LOSSES = ("frobenius", "kullback-leibler")
 FORMS = {"csr": sp.csr_array, "dense": np.asarray, "integers": lambda rows: sp.csr_array(rows.astype(np.uint8))}
@@ -136,6 +137,30 @@ def test_a_fit_goes_on_where_there_is_no_device_and_the_other_way(where, places,
 def test_what_solvers_remember_goes_along(loss, more, places, tmp_path, device, monkeypatch):
     monkeypatch.setattr("bcnmf_dask.solvers.accelerated.FIRST_LOOK", 1)
     close(*going_on(places, tmp_path / "checkpoints", loss=loss, **more), rtol=1e-8)
+
+
+@PLACES
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_remembered_of_a_role_that_few_batches_have(loss, places, tmp_path, device, monkeypatch):
+    monkeypatch.setattr("bcnmf_dask.data.draws.PIECES", 1)
+    x, y = map(sp.csr_array, counts())
+    monkeypatch.setattr(sys.modules[__name__], "counts", lambda: (x.toarray(), y.toarray()[:30]))
+    more = {"solver": "online", "batch_size": 12, "loss": loss}
+    close(*going_on(places, tmp_path / "checkpoints", **more), rtol=1e-7)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lines_that_are_much_longer_have_a_team_of_their_own(loss, device, monkeypatch):
+    """Genes that every cell has, and cells with many more counts than others."""
+    x, y = counts()
+    x[:, 3], x[20], y[:, 5] = 7, 1, 2
+    rows = [sp.csr_array(part) for part in (x, y)]
+    monkeypatch.setattr(device_csr, "LONG", 30)
+    close(fitted(*rows, device, loss), fitted(*rows, "cpu", loss))
+    block = device_csr.csr_to_device(rows[0])
+    assert [team for team, _, _ in block.rows.teams] == [16, 1]
+    assert [team for team, _, _ in block.columns.teams] == [16, 1]
+    assert sum(n_lines for _, n_lines, _ in block.columns.teams) == x.shape[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -26,7 +26,8 @@ def small(device, monkeypatch):
     monkeypatch.setattr(gpu, "SWEEPS", 2)
     monkeypatch.setattr(gpu, "copied_per_second", lambda: gpu_cases.copied_per_second(1000))
     monkeypatch.setattr(gpu, "fetched_per_second", lambda: 1e9)
-    monkeypatch.setattr(gpu_cases, "COMMON_SHARD", 30)
+    monkeypatch.setattr("bcnmf_dask.data.shards.COMMON_SHARD", 30)
+    monkeypatch.setattr("bcnmf_dask.data.shards.SMALLEST_BLOCK", 10)
 
 
 def test_shapes_are_measured_and_judged(small):

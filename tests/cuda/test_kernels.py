@@ -39,7 +39,7 @@ def step(loss, rows, usages, basis, steps, team):
     helper = basis.sum(axis=0) if loss == "kullback-leibler" else basis.T @ basis
     numbers = real(EPS[loss]), real(steps.exponent), np.int32(steps.times)
     given = map(asarray, (rows.indptr, rows.indices, rows.data, usages, basis, helper))
-    launch(special(rows, usages, team), f"step_{SHORT[loss]}", rows.shape[0], *given, *numbers, fresh)
+    launch(special(rows, usages, team), f"step_{SHORT[loss]}", rows.shape[0], None, *given, *numbers, fresh)
     return fresh.get()
 
 
@@ -49,7 +49,7 @@ def sums(loss, rows, usages, basis, team):
     cross, terms = (asarray(np.full(shape, np.nan)) for shape in (basis.shape, basis.shape[0]))
     extra = (asarray(basis), usages.dtype.type(EPS[loss])) if loss == "kullback-leibler" else ()
     given = map(asarray, (*parts, usages))
-    launch(special(rows, usages, team), f"sum_{SHORT[loss]}", rows.shape[1], *given, *extra, cross, terms)
+    launch(special(rows, usages, team), f"sum_{SHORT[loss]}", rows.shape[1], None, *given, *extra, cross, terms)
     return cross.get(), terms.get().sum()
 
 

@@ -1,7 +1,7 @@
 // One visit of the stored values of CSR rows on a CUDA device; see `bcnmf_dask.kernels.csr` for the same on a CPU.
 //
 // A team of warps takes a line: a row to step its usages, a column (of a copy sorted by columns) to sum its statistics.
-// So every sum has one owner and a fixed order: no atomics, the same bits in every run. Within a team, LANES threads
+// Lines that are chosen for a launch are given by their numbers, all of them by none. So every sum has one owner and a fixed order: no atomics, the same bits in every run. Within a team, LANES threads
 // share a stored value, each with every LANES-th component in registers: what they gather lies together in memory.
 //
 // Compiled for REAL (of factors), VALUE, INDEX and POINTER (as stored), COMPONENTS, LANES (a power of two, at most 32)
@@ -20,14 +20,17 @@ struct Components {
 };
 
 struct Team {
-    int lane, group, number;
+    int lane, group;
+    bool mine;  // whether there is a line for this team: if not, it goes along, as threads of a block wait for each other
     long long line;
 
-    __device__ Team()
-        : lane(threadIdx.x % LANES),
-          group(threadIdx.x % TEAM_THREADS / LANES),
-          number(threadIdx.x / TEAM_THREADS),
-          line(static_cast<long long>(blockIdx.x) * (THREADS / TEAM_THREADS) + threadIdx.x / TEAM_THREADS) {}
+    __device__ Team(long long n_lines, const int* chosen)
+        : lane(threadIdx.x % LANES), group(threadIdx.x % TEAM_THREADS / LANES) {
+        const long long place =
+            static_cast<long long>(blockIdx.x) * (THREADS / TEAM_THREADS) + threadIdx.x / TEAM_THREADS;
+        mine = place < n_lines;
+        line = !mine ? 0 : chosen ? chosen[place] : place;
+    }
 
     __device__ Components load(const REAL* factor, long long row) const {
         Components found;
@@ -80,9 +83,8 @@ __device__ REAL power(REAL ratio, REAL exponent) {
 // every thread of a warp as often, as they exchange numbers. Where no value is left the value is zero.
 template <typename Add>
 __device__ void visit(const Team& team, const POINTER* pointers, const INDEX* indices, const VALUE* values,
-                      long long n_lines, const REAL* factor, Add add) {
-    const bool mine = team.line < n_lines;
-    const long long first = mine ? pointers[team.line] : 0, behind = mine ? pointers[team.line + 1] : 0;
+                      const REAL* factor, Add add) {
+    const long long first = pointers[team.line], behind = team.mine ? pointers[team.line + 1] : first;
     for (long long start = first; start < behind; start += AHEAD * GROUPS) {
         REAL value[AHEAD];
         Components factors[AHEAD];
@@ -103,33 +105,33 @@ __device__ void multiply(Components& usages, const Components& numerators, const
         usages.part[part] *= power(numerators.part[part] / (denominators.part[part] + eps), exponent);
 }
 
-extern "C" __global__ void step_kullback_leibler(long long n_rows, const POINTER* pointers, const INDEX* indices,
-                                                 const VALUE* values, const REAL* usages, const REAL* basis,
-                                                 const REAL* sums, REAL eps, REAL exponent, int times, REAL* fresh) {
-    const Team team;
-    const bool mine = team.line < n_rows;
-    Components now = team.load(usages, mine ? team.line : 0);
+extern "C" __global__ void step_kullback_leibler(long long n_lines, const int* chosen, const POINTER* pointers,
+                                                 const INDEX* indices, const VALUE* values, const REAL* usages,
+                                                 const REAL* basis, const REAL* sums, REAL eps, REAL exponent,
+                                                 int times, REAL* fresh) {
+    const Team team(n_lines, chosen);
+    Components now = team.load(usages, team.line);
     const Components denominators = team.load(sums, 0);
     for (int step = 0; step < times; ++step) {
         Components numerators = {};
-        visit(team, pointers, indices, values, n_rows, basis, [&](REAL value, const Components& features) {
+        visit(team, pointers, indices, values, basis, [&](REAL value, const Components& features) {
             const REAL quotient = value / (dot(now, features) + eps);
             for (int part = 0; part < PARTS; ++part) numerators.part[part] += quotient * features.part[part];
         });
         for (int part = 0; part < PARTS; ++part) numerators.part[part] = team.over_groups(numerators.part[part]);
         multiply(now, numerators, denominators, eps, exponent);
     }
-    if (mine) team.store(fresh, team.line, now.part);
+    if (team.mine) team.store(fresh, team.line, now.part);
 }
 
-extern "C" __global__ void step_frobenius(long long n_rows, const POINTER* pointers, const INDEX* indices,
-                                          const VALUE* values, const REAL* usages, const REAL* basis,
-                                          const REAL* gram, REAL eps, REAL exponent, int times, REAL* fresh) {
-    const Team team;
-    const bool mine = team.line < n_rows;
-    Components now = team.load(usages, mine ? team.line : 0);
+extern "C" __global__ void step_frobenius(long long n_lines, const int* chosen, const POINTER* pointers,
+                                          const INDEX* indices, const VALUE* values, const REAL* usages,
+                                          const REAL* basis, const REAL* gram, REAL eps, REAL exponent, int times,
+                                          REAL* fresh) {
+    const Team team(n_lines, chosen);
+    Components now = team.load(usages, team.line);
     Components numerators = {};
-    visit(team, pointers, indices, values, n_rows, basis, [&](REAL value, const Components& features) {
+    visit(team, pointers, indices, values, basis, [&](REAL value, const Components& features) {
         for (int part = 0; part < PARTS; ++part) numerators.part[part] += value * features.part[part];
     });
     for (int part = 0; part < PARTS; ++part) numerators.part[part] = team.over_groups(numerators.part[part]);
@@ -142,7 +144,7 @@ extern "C" __global__ void step_frobenius(long long n_rows, const POINTER* point
         }
         multiply(now, numerators, denominators, eps, exponent);
     }
-    if (mine) team.store(fresh, team.line, now.part);
+    if (team.mine) team.store(fresh, team.line, now.part);
 }
 
 // What a column adds up to: in REAL for a while, then in double.
@@ -164,39 +166,38 @@ struct Sums {
         }
     }
 
-    __device__ void store(const Team& team, bool mine, double* cross, double* data_terms) {
+    __device__ void store(const Team& team, double* cross, double* data_terms) {
         settle();
         for (int part = 0; part < PARTS; ++part) exact[part] = team.over_groups(exact[part]);
         const double whole = team.over_groups(data_term);  // the same in every lane of a group
-        if (!mine) return;
+        if (!team.mine) return;
         team.store(cross, team.line, exact);
         if (threadIdx.x % TEAM_THREADS == 0) data_terms[team.line] = whole;
     }
 };
 
-extern "C" __global__ void sum_kullback_leibler(long long n_features, const POINTER* pointers, const INDEX* rows,
-                                                const VALUE* values, const REAL* usages, const REAL* basis, REAL eps,
-                                                double* cross, double* data_terms) {
-    const Team team;
-    const bool mine = team.line < n_features;
-    const Components features = team.load(basis, mine ? team.line : 0);
+extern "C" __global__ void sum_kullback_leibler(long long n_lines, const int* chosen, const POINTER* pointers,
+                                                const INDEX* rows, const VALUE* values, const REAL* usages,
+                                                const REAL* basis, REAL eps, double* cross, double* data_terms) {
+    const Team team(n_lines, chosen);
+    const Components features = team.load(basis, team.line);
     Sums sums;
-    visit(team, pointers, rows, values, n_features, usages, [&](REAL value, const Components& now) {
+    visit(team, pointers, rows, values, usages, [&](REAL value, const Components& now) {
         const REAL quotient = value / (dot(now, features) + eps);
         sums.add(quotient, now);
         if (value > REAL(0)) sums.data_term += double(value) * (double(log(quotient)) - 1.0);
     });
-    sums.store(team, mine, cross, data_terms);
+    sums.store(team, cross, data_terms);
 }
 
-extern "C" __global__ void sum_frobenius(long long n_features, const POINTER* pointers, const INDEX* rows,
-                                         const VALUE* values, const REAL* usages, double* cross,
+extern "C" __global__ void sum_frobenius(long long n_lines, const int* chosen, const POINTER* pointers,
+                                         const INDEX* rows, const VALUE* values, const REAL* usages, double* cross,
                                          double* data_terms) {
-    const Team team;
+    const Team team(n_lines, chosen);
     Sums sums;
-    visit(team, pointers, rows, values, n_features, usages, [&](REAL value, const Components& now) {
+    visit(team, pointers, rows, values, usages, [&](REAL value, const Components& now) {
         sums.add(value, now);
         sums.data_term += double(value) * double(value);
     });
-    sums.store(team, team.line < n_features, cross, data_terms);
+    sums.store(team, cross, data_terms);
 }

@@ -23,6 +23,9 @@ SHARE = 256
 """Stored values of a line for each warp that shares it, at the least: with fewer, warps wait for each other more than
 they work."""
 USUAL_TEAM, LARGEST_TEAM = 4, 16
+LONG = 8 * SHARE
+"""Stored values for each warp of the usual team, beyond which a line is so long that others would wait for it: the
+largest team takes it."""
 FEW_WARPS = 4096
 """With fewer in all, most of a large device would be idle: more of them share a line then."""
 
