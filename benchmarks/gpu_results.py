@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from bcnmf_dask.backend import give_back_device_memory
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, verdict
 from bcnmf_dask.benchmarking.tables import markdown
 
@@ -34,6 +35,7 @@ class Results:
         except Exception as error:
             traceback.print_exc()
             self.judge(name, f"{type(error).__name__}: {error}", "to end without an error", met=False)
+        give_back_device_memory()  # to the processes and libraries of the next stage
         self.note(f"stage: {name}", seconds=time.perf_counter() - started)
 
 

@@ -26,7 +26,6 @@ from bcnmf_dask.engine.shard_state import (
     FitState,
     HeldShard,
     Step,
-    Usages,
     evaluate_block,
     replay_block,
     sample_block,
@@ -177,7 +176,7 @@ class Residency:
                 usages = self._as_it_fits(partial(self._restored, recipe, held))
                 held.fits[recipe.spec.key] = FitState(recipe.spec, recipe.stamp, usages)
 
-    def _restored(self, recipe: Recipe, held: HeldShard) -> Usages:
+    def _restored(self, recipe: Recipe, held: HeldShard) -> dict[Role, NDArray[Any]]:
         usages = self.place.usages(start_usages(recipe, held.shard, self._dtype))
         if recipe.orders:
             self._visitors.go_through([held], lambda _, block: replay_block(block, recipe, usages))

@@ -32,7 +32,14 @@ class FitState:
 
     spec: FitSpec
     stamp: int
-    usages: Usages
+    usages: dict[Role, NDArray[Any]]
+
+    def put(self, role: Role, place: slice, fresh: NDArray[Any]) -> None:
+        """Take the usages of a block; those of a whole shard as they are."""
+        if fresh.shape == self.usages[role].shape:
+            self.usages[role] = fresh
+        else:
+            self.usages[role][place] = fresh
 
 
 @dataclass
@@ -156,7 +163,8 @@ def _sweep_group(
         place = block.places[role]
         old = [scaled(step.old.usages[role][place], step.order) for step in members]
         for step, record, swept in zip(members, records, sweep(rows, group, old, wanted), strict=True):
-            step.ahead().usages[role][place], record[role] = swept
+            fresh, record[role] = swept
+            step.ahead().put(role, place, fresh)
     return [*records]
 
 
@@ -170,7 +178,8 @@ def sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) ->
             record[role] = loss.contribute(rows, ahead.usages[role][place], order.prepared)
         else:
             old = scaled(state.usages[role][place], order)
-            ahead.usages[role][place], record[role] = loss.sweep(rows, old, order.prepared, order.steps)
+            fresh, record[role] = loss.sweep(rows, old, order.prepared, order.steps)
+            ahead.put(role, place, fresh)
     return record
 
 
