@@ -9,7 +9,7 @@ from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan, plan_shards
 from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.limits import Room
-from bcnmf_dask.engine.memory import Footprint, held_here, on_device, resident
+from bcnmf_dask.engine.memory import Footprint, held_here, resident
 from bcnmf_dask.engine.placement import assign, by_owner
 from bcnmf_dask.solvers.online import first_draw
 
@@ -32,6 +32,8 @@ class FitPlan:
         Of rows that do not stay, read anew in every sweep, over all workers.
     device_bytes : int
         Of rows that stay on devices, over all workers.
+    on_devices : bool
+        Whether devices compute.
     prediction : Prediction or None
         Of a sweep; None where no machine at hand was measured for such a fit, as for none on devices.
     machine : Machine
@@ -44,6 +46,7 @@ class FitPlan:
     missing_bytes: int
     streamed_bytes: int
     device_bytes: int
+    on_devices: bool
     prediction: Prediction | None
     machine: Machine
 
@@ -87,17 +90,17 @@ def plan_fit(
     rows = sum(footprint.rows(shard) for shard in shards.shards)
     machine = reference_machine()
     if not rooms:
-        return FitPlan(shards, rows, 0, 0, 0, 0, None, machine)
+        return FitPlan(shards, rows, 0, 0, 0, 0, False, None, machine)
     owned = by_owner(assign(shards.shards, [str(number) for number in range(len(rooms))], {}, {}))
     most, missing, streamed, there = 0, 0, 0, 0
     for number, room in enumerate(rooms):
         held = [shards.shards[index] for index in owned.get(str(number), [])]
-        placed, stay = on_device(footprint, room, held), resident(footprint, room, held)
-        there += sum(footprint.rows(shard) for shard in held if shard.index in placed)
-        read = [footprint.rows(shard) for shard in held if shard.index not in stay]
+        stay = resident(footprint, room, held)
+        there += sum(footprint.rows(shard) for shard in held if shard.index in stay.device)
+        read = [footprint.rows(shard) for shard in held if shard.index not in stay.all]
         streamed += sum(read)
-        added = footprint.besides_rows(held, room.threads)
-        added += sum(footprint.rows(shard) for shard in held if shard.index in stay - placed)
+        added = footprint.besides_rows(held, room)
+        added += sum(footprint.rows(shard) for shard in held if shard.index in stay.host)
         added += footprint.buffers(held, room) if read else 0
         most, missing = max(most, added), max(missing, added - int(min(room.most, added)))
     workload = Workload(
@@ -109,10 +112,11 @@ def plan_fit(
         sparse=any(store.source.sparse for store in inputs.stores),
         streamed_bytes=streamed,
     )
-    return FitPlan(shards, rows, most, missing, streamed, there, _prediction(workload, rooms, machine), machine)
+    devices = any(room.device for room in rooms)
+    prediction = None if devices else _prediction(workload, rooms, machine)
+    return FitPlan(shards, rows, most, missing, streamed, there, devices, prediction, machine)
 
 
 def _prediction(workload: Workload, rooms: Sequence[Room], machine: Machine) -> Prediction | None:
     known = workload.kind in machine.by_kind and (not workload.streamed_bytes or "read" in machine.seconds)
-    known = known and all(room.device is None for room in rooms)
     return predict(workload, len(rooms), rooms[0].threads, machine) if known else None

@@ -72,12 +72,12 @@ def placed(shape):
     """All shards of a shape, as large as a plan makes them, on the device."""
     n_shards = max(1, round(shape.values / sizes_for(shape.rows, shape.values).shard_values))
     edges = np.arange(n_shards + 1) * shape.rows // n_shards
-    residency = Residency(n_shards, "float32", 1, Device(0, 0), Shelf(0))
+    residency = Residency(n_shards, "float32", 1, Device(), Shelf(0))
     for index, (start, stop) in enumerate(pairwise(edges)):
         rows, place = int(stop - start), {"target": slice(0, int(stop - start))}
         shard = Shard(index, 0, int(start), int(stop), rows, index, {"target": (int(start), int(stop))}, 0)
         block = Block(index, {"target": made(shape, rows, SEED + index)}, place)
-        held = HeldShard(shard, PlacedBlocks(Whole(block, [place]), 0), [place], Findings.none(shape.features), 0)
+        held = HeldShard(shard, PlacedBlocks(Whole(block, [place])), [place], Findings.none(shape.features), 0)
         residency._take(residency._looks, held)
     return residency, n_shards
 

@@ -1,14 +1,12 @@
 """A cluster that is not there yet, as a plan is told of it."""
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
 import typer
-from dask.utils import parse_bytes
 
 from bcnmf_dask.engine.hardware import Hardware
-from bcnmf_dask.engine.limits import Room, room_within
+from bcnmf_dask.engine.limits import Room, room_within, size_of
 
 IMAGINED = "A cluster that is not there yet"
 ONE_THREAD, USUAL_MEMORY = 1, "8 GB"
@@ -48,6 +46,7 @@ def cluster_of(
     *,
     memory_limit: str | None,
     device: str,
+    elsewhere: bool,
 ) -> tuple[list[Room], str] | None:
     """The rooms of a cluster that is not there yet, and the cluster in words; None where none was asked for."""
     if workers is None:
@@ -61,11 +60,15 @@ def cluster_of(
         raise typer.BadParameter(
             "is for where a fit runs now; --memory says what each of --workers has.", param_hint="--memory-limit"
         )
-    if device == "cuda" and device_memory is None:
+    if device != "auto":
         raise typer.BadParameter(
             "is for where a fit runs now; --device-memory gives each of --workers a CUDA device.", param_hint="--device"
         )
-    threads, memory = threads or ONE_THREAD, memory or USUAL_MEMORY
+    if elsewhere:
+        raise typer.BadParameter(
+            "plans for a cluster that is not there yet; leave it out to plan for one that is.", param_hint="--workers"
+        )
+    threads, memory = threads or ONE_THREAD, USUAL_MEMORY if memory is None else memory
     room = room_within(_bytes(memory, "--memory"), threads)
     words = f"on {workers} workers of {threads} threads and {memory}"
     if device_memory is not None:
@@ -75,7 +78,6 @@ def cluster_of(
 
 
 def _bytes(given: str, option: str) -> float:
-    with suppress(ValueError):
-        if (limit := float(parse_bytes(given))) > 0:
-            return limit
+    if (size := size_of(given)) is not None:
+        return size
     raise typer.BadParameter(f"got {given!r}. Give a size, like '64 GB'.", param_hint=option)

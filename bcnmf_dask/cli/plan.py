@@ -78,7 +78,9 @@ def plan(
     client = client_of(scheduler, scheduler_file, local, local_cuda)
     given = Given(first, second, key, target, background, layer, mask_var, features)
     given.check(needs_background=False)
-    cluster = imagined.cluster_of(workers, threads, memory, device_memory, memory_limit=memory_limit, device=device)
+    sizes = (workers, threads, memory, device_memory)
+    elsewhere = client is not False
+    cluster = imagined.cluster_of(*sizes, memory_limit=memory_limit, device=device, elsewhere=elsewhere)
     limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
     with in_words(verbose) as console, limit:
         data = data_of(given)
@@ -121,17 +123,16 @@ def plan_lines(inputs: Inputs, plan: FitPlan, dtype: str, place: str, course: Co
 def _staying(plan: FitPlan, course: Course) -> str:
     if not plan.worker_bytes:
         return "and whether they stay in memory is known once there are workers"
-    if not plan.streamed_bytes and not plan.device_bytes:
-        return "all stay in memory"
-    moved = plan.row_bytes - plan.device_bytes - plan.streamed_bytes if plan.device_bytes else 0
-    if plan.device_bytes and not moved + plan.streamed_bytes:
-        return "all stay on the device"
+    here = f"stay in memory and move to the device in each {course.unit}" if plan.on_devices else "stay in memory"
     parts = {
         "stay on the device": plan.device_bytes,
-        f"move there in each {course.unit}": moved,
+        here: plan.row_bytes - plan.device_bytes - plan.streamed_bytes,
         f"do not fit in memory and are read in each {course.unit}": plan.streamed_bytes,
     }
-    return "of which " + ", ".join(f"{size(n_bytes)} {words}" for words, n_bytes in parts.items() if n_bytes)
+    there = {words: n_bytes for words, n_bytes in parts.items() if n_bytes}
+    if len(there) < 2:
+        return f"all {next(iter(there), here)}"
+    return "of which " + ", ".join(f"{size(n_bytes)} {words}" for words, n_bytes in there.items())
 
 
 def _memory(plan: FitPlan) -> str:

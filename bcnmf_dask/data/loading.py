@@ -42,6 +42,8 @@ class ShardOrder:
         Features of the source.
     resident : bool
         Whether the rows stay in memory; else they are read in each visit, from a path.
+    on_device : bool
+        Whether they stay on the device of the process.
     as_it_is : bool
         Whether whole numbers keep their type however large it is, see `taken_as_it_is`.
     """
@@ -53,6 +55,7 @@ class ShardOrder:
     name: str
     width: int
     resident: bool = True
+    on_device: bool = False
     as_it_is: bool = False
 
 
@@ -74,10 +77,12 @@ class Block:
     places: Mapping[Role, slice]
 
 
-def order_shard(store: Store, shard: Shard, dtype: str, resident: bool = True, *, as_it_is: bool = False) -> ShardOrder:
-    """The order for one shard: its piece of the store's roles, how to read it, and whether it is to stay."""
-    masks = _masks_of(store, shard)
-    return ShardOrder(shard, masks, store.columns, dtype, store.name, store.source.shape[1], resident, as_it_is)
+def order_shard(
+    store: Store, shard: Shard, dtype: str, resident: bool = True, on_device: bool = False, *, as_it_is: bool = False
+) -> ShardOrder:
+    """The order for one shard: its piece of the store's roles, how to read it, and where it is to stay."""
+    masks, width = _masks_of(store, shard), store.source.shape[1]
+    return ShardOrder(shard, masks, store.columns, dtype, store.name, width, resident, on_device, as_it_is)
 
 
 def _masks_of(store: Store, shard: Shard) -> dict[Role, NDArray[np.bool_] | None]:

@@ -69,12 +69,10 @@ class ClusterEngine:
         self._plan = plan = spec.plan
         self._run = uuid.uuid4().hex[:12]
         paths = [source for source in inputs.paths if source is not None]
-        footprint = Footprint(spec)
-        hardware = Hardware.configured(spec.device)
-        what = (plan.n_blocks, spec.dtype, inputs.paths, hardware, footprint.device_needs)
+        what = (plan.n_blocks, spec.dtype, inputs.paths, Hardware.configured(spec.device))
         self._crew = Crew(client, self._run, what, paths)
         delivery = Delivery(client, self._crew, self._run, spec)
-        self._holdings = Holdings(self._crew, delivery, plan, footprint)
+        self._holdings = Holdings(self._crew, delivery, plan, Footprint(spec))
         self._recipes: dict[str, Recipe] = {}
         self._devices: dict[str, str] = {}
         self._scratch: Scratch | None = None

@@ -53,8 +53,7 @@ def local_cuda_cluster() -> Any:
     ClusterError
         If the workers cannot start.
     """
-    if (missing := no_device()) is not None:
-        raise InputError(f"client: got 'local-cuda', but {missing}. Expected CUDA devices; client='local' needs none.")
+    refuse_without_device()
     try:
         from dask_cuda import LocalCUDACluster
     except ImportError as error:
@@ -64,6 +63,12 @@ def local_cuda_cluster() -> Any:
         ) from error
     pool = RMM_POOL if find_spec("rmm") else {}
     return _started(LocalCUDACluster, threads_per_worker=1, **pool)
+
+
+def refuse_without_device() -> None:
+    """InputError, in words, where no worker on a CUDA device can be started."""
+    if (missing := no_device()) is not None:
+        raise InputError(f"client: got 'local-cuda', but {missing}. Expected CUDA devices; client='local' needs none.")
 
 
 def _started(cluster: Callable[..., Any], **shape: Any) -> Any:

@@ -1,6 +1,6 @@
 """How rows reach the workers that own them: read there, adopted where they lie, or sent."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from distributed import Client, Future
@@ -12,6 +12,7 @@ from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine import tasks
 from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.crew import Crew
+from bcnmf_dask.engine.memory import Stays
 from bcnmf_dask.engine.placement import by_owner
 from bcnmf_dask.engine.waiting import settling
 from bcnmf_dask.errors import InputError
@@ -63,7 +64,7 @@ class Delivery:
             index: [address for future in futures for address in where[future.key]] for index, futures in chunks.items()
         }
 
-    def deliver(self, owners: Mapping[int, str], chunks: Chunks, resident: Collection[int]) -> dict[int, int]:
+    def deliver(self, owners: Mapping[int, str], chunks: Chunks, stays: Stays) -> dict[int, int]:
         """Give each of these shards (index -> address) to its owner, and wait until all have taken theirs.
 
         Returns
@@ -71,7 +72,7 @@ class Delivery:
         dict of shard index to int
             Checksums of their rows.
         """
-        orders = {index: self._order(index, index in resident) for index in owners}
+        orders = {index: self._order(index, stays) for index in owners}
         from_paths = {index for index, order in orders.items() if self._inputs.paths[order.shard.store] is not None}
         taking = [
             (owner, self._crew.submit(tasks.read, owner, self._run, [orders[index] for index in indices]))
@@ -105,9 +106,10 @@ class Delivery:
     def _source(self, shard: Shard) -> Source:
         return self._inputs.stores[shard.store].source
 
-    def _order(self, index: int, resident: bool) -> ShardOrder:
+    def _order(self, index: int, stays: Stays) -> ShardOrder:
         shard = self._plan.shards[index]
-        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, resident)
+        where = (index in stays.all, index in stays.device)
+        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, *where)
 
     def _take(self, order: ShardOrder, address: str, chunks: list[Future[Any]]) -> Future[Any]:
         source = self._source(order.shard)

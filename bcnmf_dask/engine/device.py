@@ -30,69 +30,38 @@ from bcnmf_dask.engine.moving import (
 from bcnmf_dask.engine.shard_state import HeldShard
 from bcnmf_dask.engine.streamed import StreamedBlocks
 from bcnmf_dask.errors import InputError
-from bcnmf_dask.updates.rows import rows_nbytes
 from bcnmf_dask.updates.statistics import Role
 
 logger = logging.getLogger(__name__)
 
 
 class Device:
-    """The CUDA device of this process; see `bcnmf_dask.engine.places.Place`.
-
-    Parameters
-    ----------
-    room : float
-        Bytes for rows that stay, and for usages.
-    per_row : int
-        Of these, the usages of a row in all fits.
-    """
+    """The CUDA device of this process; see `bcnmf_dask.engine.places.Place`."""
 
     alone: ClassVar[bool] = True
 
-    def __init__(self, room: float, per_row: int) -> None:
+    def __init__(self) -> None:
         stay_on_device()
         self.name = "cuda, TF32" if uses_tf32() else "cuda"
-        self._lock, self._way = threading.Lock(), threading.Lock()
-        self._left = room
-        self._per_row = per_row
+        self._way = threading.Lock()
 
-    def settle(self, held: HeldShard) -> HeldShard:
-        """On the device if its rows need not be read and there is room, else on their way there in each visit."""
-        with self._lock:
-            self._left -= self._usages(held)
-        blocks = held.blocks
-        return replace(held, blocks=ReadBlocks(blocks) if isinstance(blocks, StreamedBlocks) else self._placed(held))
-
-    def _placed(self, held: HeldShard) -> PlacedBlocks | PinnedBlocks:
+    def settle(self, held: HeldShard, on_device: bool) -> HeldShard:
+        """On the device, or on its way there in each visit: from memory, or as it is read."""
+        if isinstance(held.blocks, StreamedBlocks):
+            return replace(held, blocks=ReadBlocks(held.blocks))
         with self._way:  # a host that reads with many threads would else hold as many shards twice
-            return self._on_its_way(held)
+            return replace(held, blocks=self._placed(held, on_device))
 
-    def _on_its_way(self, held: HeldShard) -> PlacedBlocks | PinnedBlocks:
+    def _placed(self, held: HeldShard, on_device: bool) -> PlacedBlocks | PinnedBlocks:
         block = joined(held.blocks)
-        nbytes = sum(map(rows_nbytes, block.parts.values()))
-        if self._afford(nbytes):
+        if on_device:
             try:
                 with copying_to_device():
-                    return PlacedBlocks(Whole(block_to_device(block), held.places), nbytes)
+                    return PlacedBlocks(Whole(block_to_device(block), held.places))
             except Exception as error:  # another process may have planned with the same memory
                 if not ran_out_of_device_memory(error):
                     raise
         return PinnedBlocks(Whole(pinned_block(block), held.places))
-
-    def _afford(self, nbytes: int) -> bool:
-        with self._lock:
-            affordable = nbytes <= self._left
-            self._left -= nbytes if affordable else 0
-        return affordable
-
-    def leave(self, held: HeldShard) -> None:
-        """See `Place`."""
-        with self._lock:
-            self._left += self._usages(held) + (held.blocks.nbytes if isinstance(held.blocks, PlacedBlocks) else 0)
-
-    def _usages(self, held: HeldShard) -> int:
-        """Bytes."""
-        return self._per_row * sum(last - first for first, last in held.shard.role_rows.values())
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """See `Place`; not by `copying_to_device`, which fills memory again while kernels may still read it."""
@@ -132,7 +101,6 @@ class Device:
                 f"device: its memory is too small even for one shard of rows at a time ({error}). Expected room for "
                 "the usages of all rows and fits, and a shard: take fewer components, more devices, or device='cpu'."
             ) from error
-        # Its room is not to be given out again: there was less than planned.
         placed[-1].blocks = PinnedBlocks(Whole(pinned_block(joined(placed[-1].blocks.on_host())), placed[-1].places))
         logger.warning("The memory of the device is full: rows of shard %d now move there.", placed[-1].shard.index)
         return True

@@ -6,7 +6,7 @@ from typing import Self
 
 from bcnmf_dask.backend import free_device_memory, no_device
 from bcnmf_dask.engine.device import Device
-from bcnmf_dask.engine.limits import DeviceNeeds, DeviceRoom, configured_limit
+from bcnmf_dask.engine.limits import DeviceRoom, configured_limit
 from bcnmf_dask.engine.places import Host, Place
 
 DEVICE_SHARE = 0.85
@@ -58,14 +58,6 @@ class Hardware:
         return DeviceRoom(DEVICE_SHARE * free, math.inf if limit is None else limit)
 
 
-def place_in(room: DeviceRoom | None, needs: DeviceNeeds) -> Place:
-    """Where the blocks of this process are computed.
-
-    Parameters
-    ----------
-    room : DeviceRoom or None
-        See `Hardware.device_room`.
-    needs : DeviceNeeds
-        Of the run.
-    """
-    return Host() if room is None else Device(room.for_rows(needs), needs.per_row)
+def place_in(room: DeviceRoom | None) -> Place:
+    """Where the blocks of a process are computed that has this room on a device; see `Hardware.device_room`."""
+    return Host() if room is None else Device()

@@ -8,7 +8,7 @@ from bcnmf_dask.engine import tasks
 from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.delivery import Delivery
-from bcnmf_dask.engine.memory import Footprint, resident
+from bcnmf_dask.engine.memory import Footprint, Stays, resident
 from bcnmf_dask.engine.placement import Owners, assign, by_owner, to_move
 from bcnmf_dask.errors import InputError
 
@@ -31,7 +31,7 @@ class Holdings:
         self._delivery = delivery
         self._footprint = footprint
         self._owners: Owners = {}
-        self._resident: set[int] = set()
+        self._stays = Stays()
         self._checksums: dict[int, int] = {}
         self._doubted = True
         self.replayed = 0
@@ -51,7 +51,7 @@ class Holdings:
 
     def streamed(self) -> int:
         """Number of shards whose rows are read in each visit."""
-        return len(self._owners.keys() - self._resident)
+        return len(self._owners.keys() - self._stays.all)
 
     def settle(self, recipes: Mapping[str, Recipe]) -> None:
         """See to it that every shard is on a worker that is there, with the usages of every fit at its sweep.
@@ -97,17 +97,17 @@ class Holdings:
         chunks = self._delivery.chunks(assign(self._plan.shards, self._crew.members, self._owners, {}))
         found = assign(self._plan.shards, self._crew.members, self._owners, self._delivery.holders(chunks))
         self._owners |= found  # before it is true: those that take theirs although another is lost keep it
-        self._resident = self._staying(found)
-        self._refuse_changed(self._delivery.deliver(found, chunks, self._resident))
+        self._stays = self._staying(found)
+        self._refuse_changed(self._delivery.deliver(found, chunks, self._stays))
 
-    def _staying(self, found: Owners) -> set[int]:
+    def _staying(self, found: Owners) -> Stays:
         """Shards whose rows stay in memory, now that those ``found`` have new owners."""
-        staying = self._resident - found.keys()
+        staying = self._stays.of(index for index in self._owners if index not in found)
         rooms = self._crew.call(set(found.values()), tasks.room, lambda _: ())
         for owner, indices in by_owner(self._owners).items():
             if owner in rooms:
                 shards = [self._plan.shards[index] for index in indices]
-                staying |= resident(self._footprint, rooms[owner], shards, staying.intersection(indices))
+                staying = staying.with_more(resident(self._footprint, rooms[owner], shards, staying.of(indices)))
         return staying
 
     def _refuse_changed(self, checksums: Mapping[int, int]) -> None:

@@ -1,9 +1,10 @@
 """Memory that a run may take of the processes that compute it, and of their devices."""
 
 import math
+import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import dask
 import psutil
@@ -21,13 +22,6 @@ SHELF_SHARE = 0.2
 """Of what a run plans to take that may be blocks kept for the next draws; those beyond are read again."""
 
 
-class DeviceNeeds(NamedTuple):
-    """Bytes that a run takes on a device besides rows: in any case, and for each row, as usages."""
-
-    besides: int
-    per_row: int
-
-
 @dataclass(frozen=True)
 class DeviceRoom:
     """Memory that a run may take on the device of a process.
@@ -43,9 +37,9 @@ class DeviceRoom:
     bytes: float
     most_rows: float = math.inf
 
-    def for_rows(self, needs: DeviceNeeds) -> float:
-        """Bytes for rows that stay, and their usages."""
-        return max(0.0, min(self.most_rows, self.bytes - needs.besides))
+    def for_rows(self, besides: int) -> float:
+        """Bytes for rows that stay, where a run takes so many besides."""
+        return max(0.0, min(self.most_rows, self.bytes - besides))
 
 
 @dataclass(frozen=True)
@@ -98,10 +92,20 @@ def configured_limit(name: str = "memory-limit") -> float | None:
     wanted = dask.config.get(f"bcnmf-dask.{name}", None)
     if wanted is None:
         return None
-    with suppress(ValueError):
-        if (limit := float(parse_bytes(wanted))) > 0:
-            return limit
+    if (limit := size_of(wanted)) is not None:
+        return limit
+    option = ", or --memory-limit" if name == "memory-limit" else ""
     raise InputError(
         f"{name.replace('-', ' ')}: got {wanted!r}. Expected bytes, as a number or like '8 GB' (bcnmf-dask.{name} of "
-        f"the Dask configuration, or --{name}); leave it out for what there is."
+        f"the Dask configuration{option}); leave it out for what there is."
     )
+
+
+def size_of(wanted: Any) -> float | None:
+    """Bytes, from a number or what is like '8 GB'; None for what is no size, or none above 0."""
+    if isinstance(wanted, bool) or not re.search(r"\d", str(wanted)):
+        return None
+    with suppress(ValueError, TypeError, AttributeError, OverflowError):
+        if 0 < (size := float(parse_bytes(wanted))) < math.inf:
+            return size
+    return None

@@ -45,8 +45,8 @@ class LocalEngine:
         self._held = held_here(spec.inputs, spec.plan, spec.dtype)
         room = replace(room_here(self._n_threads), device=Hardware.configured(spec.device).device_room())
         footprint = Footprint(spec, self._held if room.device is None else ())
-        self._resident = resident(footprint, room, spec.plan.shards)
-        place = place_in(room.device, footprint.device_needs)
+        self._stays = resident(footprint, room, spec.plan.shards)
+        place = place_in(room.device)
         self._residency = Residency(spec.plan.n_blocks, spec.dtype, self._n_threads, place, Shelf(room.shelf))
 
     def load(self) -> Findings:
@@ -62,8 +62,9 @@ class LocalEngine:
         return self._residency.findings() or Findings.none(self._inputs.n_features)
 
     def _order(self, shard: Shard) -> ShardOrder:
-        stays, as_it_is = shard.index in self._resident, shard.index in self._held
-        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, stays, as_it_is=as_it_is)
+        stays, there = shard.index in self._stays.all, shard.index in self._stays.device
+        as_it_is = shard.index in self._held
+        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, stays, there, as_it_is=as_it_is)
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""

@@ -5,6 +5,7 @@ Nothing here changes a bit of a result.
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from dask.utils import format_bytes
@@ -14,7 +15,7 @@ from bcnmf_dask.data.loading import held_dtype, taken_as_it_is
 from bcnmf_dask.data.shards import Shard, ShardPlan
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.engine.base import RunSpec
-from bcnmf_dask.engine.limits import DeviceNeeds, Room
+from bcnmf_dask.engine.limits import DeviceRoom, Room
 from bcnmf_dask.engine.visiting import AHEAD
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.updates.tiles import TILE_ON_DEVICE
@@ -61,15 +62,14 @@ class Footprint:
         """Whether rows need not stay in memory: they come from a path."""
         return self._paths[shard.store] is not None
 
-    @property
-    def device_needs(self) -> DeviceNeeds:
-        """What it takes on a device besides rows."""
+    def besides_on_device(self) -> int:
+        """What it takes there besides rows that stay and usages."""
         shards = self._plan.shards
         sparse = [shard for shard in shards if self._stores[shard.store].source.sparse]
         sorting = SORTING * max(map(self._stored_values, sparse), default=0)
         moving = MOVING * max((self.on_device(shard) for shard in shards), default=0)
-        tiles = TILES * TILE_ON_DEVICE * self._width
-        return DeviceNeeds(self.statistics(1) + tiles + sorting + moving, sum(self._components) * self._width)
+        dense = max((self._in_memory(shard) for shard in shards if shard not in sparse), default=0)
+        return self.statistics(1) + TILES * min(dense, TILE_ON_DEVICE * self._width) + sorting + moving
 
     def on_device(self, shard: Shard) -> int:
         """Of the rows of a shard there: CSR rows are also sorted by columns."""
@@ -93,9 +93,10 @@ class Footprint:
         n_rows = sum(last - first for first, last in shard.role_rows.values())
         return n_rows * sum(self._components) * self._width
 
-    def besides_rows(self, shards: Iterable[Shard], threads: int) -> int:
-        """Of all that a process which owns some shards takes, whether their rows stay or not."""
-        return self.statistics(threads) + self.decoding(threads) + sum(self.usages(shard) for shard in shards)
+    def besides_rows(self, shards: Iterable[Shard], room: Room) -> int:
+        """Of all that a process which owns some shards takes in its memory, whether their rows stay or not."""
+        usages = sum(self.usages(shard) for shard in shards) if room.device is None else 0
+        return self.statistics(room.threads) + self.decoding(room.threads) + usages
 
     def decoding(self, threads: int) -> int:
         """Of stored chunks while rows are read: what each thread decodes, and what is kept of a chunk for later."""
@@ -113,6 +114,8 @@ class Footprint:
 
     def buffers(self, shards: Sequence[Shard], room: Room) -> int:
         """Of the blocks in flight where rows are read in each visit, and of those kept for the next draws."""
+        if room.device is not None:  # whole shards, from their blocks
+            return 2 * (1 + AHEAD) * max((self._in_memory(shard) for shard in self._plan.shards), default=0)
         largest = max((self.rows(shard) // shard.n_blocks for shard in self._plan.shards), default=0)
         mine = sum(shard.n_blocks for shard in shards)
         # Pieces are from everywhere: about as many as the process has of the rows.
@@ -120,8 +123,32 @@ class Footprint:
         return (room.threads + AHEAD + DECODING) * largest + int(min(kept, room.shelf))
 
 
-def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying: Collection[int] = ()) -> set[int]:
-    """Shards of one process whose rows stay in memory, on its device or on the host, by index.
+class Stays(NamedTuple):
+    """Shards of one process whose rows stay, by index: in its memory, or on its device."""
+
+    host: frozenset[int] = frozenset()
+    device: frozenset[int] = frozenset()
+
+    @property
+    def all(self) -> frozenset[int]:
+        """Wherever."""
+        return self.host | self.device
+
+    def of(self, indices: Iterable[int]) -> "Stays":
+        """Some of them."""
+        chosen = frozenset(indices)
+        return Stays(self.host & chosen, self.device & chosen)
+
+    def with_more(self, others: "Stays") -> "Stays":
+        """These and others."""
+        return Stays(self.host | others.host, self.device | others.device)
+
+
+NONE_STAYS = Stays()
+
+
+def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying: Stays = NONE_STAYS) -> Stays:
+    """Shards of one process whose rows stay.
 
     Parameters
     ----------
@@ -130,44 +157,50 @@ def resident(footprint: Footprint, room: Room, shards: Iterable[Shard], staying:
         Of the process, before the run took any of it.
     shards : iterable of Shard
         All that the process is to own.
-    staying : collection of int
+    staying : Stays
         Those that stay already.
 
     Raises
     ------
     InputError
-        If what cannot be read again in each visit does not fit.
+        If what cannot be read again in each visit does not fit, or usages do not fit on the device.
     """
     shards = list(shards)
-    there = on_device(footprint, room, shards, staying)
-    fixed = footprint.besides_rows(shards, room.threads)
-    must = {one.index for one in shards if one.index in staying or not footprint.can_stream(one)} - there
-    taken = fixed + sum(footprint.rows(shard) for shard in shards if shard.index in must)
-    if not must <= set(staying) and taken > room.most:
+    there = _on_device(footprint, room, shards, staying)
+    must = {one.index for one in shards if one.index in staying.host or not footprint.can_stream(one)} - there
+    taken = footprint.besides_rows(shards, room) + sum(footprint.rows(shard) for shard in shards if shard.index in must)
+    if not must <= staying.host and taken > room.most:
         _refuse(taken, room)
     wanted = [shard for shard in shards if shard.index not in must | there]
     if taken + sum(footprint.rows(shard) for shard in wanted) <= room.planned:
-        return {shard.index for shard in shards}
+        return Stays(frozenset(must | {shard.index for shard in wanted}), there)
     left = room.planned - taken - footprint.buffers(shards, room)
     for shard in wanted:
         if footprint.rows(shard) <= left:
             must.add(shard.index)
             left -= footprint.rows(shard)
-    return must | there
+    return Stays(frozenset(must), there)
 
 
-def on_device(footprint: Footprint, room: Room, shards: Sequence[Shard], staying: Collection[int] = ()) -> set[int]:
-    """Those of the shards of one process whose rows stay on its device, by index; see `resident`."""
+def _on_device(footprint: Footprint, room: Room, shards: Sequence[Shard], staying: Stays) -> frozenset[int]:
     if room.device is None:
-        return set()
-    needs, found = footprint.device_needs, set[int]()
-    left = room.device.for_rows(needs)
-    for shard in sorted(shards, key=lambda one: one.index not in staying):
-        needed = footprint.on_device(shard) + footprint.usages(shard)
-        if needed <= left:
+        return frozenset()
+    besides = footprint.besides_on_device() + sum(footprint.usages(shard) for shard in shards)
+    if besides > room.device.bytes:
+        _refuse_device(besides, room.device)
+    left, found = room.device.for_rows(besides), set[int]()
+    for shard in sorted(shards, key=lambda one: one.index not in staying.device):
+        if shard.index in staying.device or (shard.index not in staying.host and footprint.on_device(shard) <= left):
             found.add(shard.index)
-            left -= needed
-    return found
+            left -= footprint.on_device(shard)
+    return frozenset(found)
+
+
+def _refuse_device(besides: int, room: DeviceRoom) -> None:
+    raise InputError(
+        f"device: usages, sums and blocks under way need {format_bytes(besides)} of its memory, which can give "
+        f"{format_bytes(int(room.bytes))}. Expected them to fit: take fewer components, more devices, or device='cpu'."
+    )
 
 
 def _refuse(taken: int, room: Room) -> None:

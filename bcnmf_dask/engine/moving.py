@@ -47,14 +47,11 @@ class PlacedBlocks:
     ----------
     whole : Whole
         On the device.
-    nbytes : int
-        Of its rows there.
     chosen : bool
         Whether they are gone through at all.
     """
 
     whole: Whole
-    nbytes: int
     chosen: bool = True
     comes_and_goes: ClassVar[bool] = False
     streamed: ClassVar[bool] = False

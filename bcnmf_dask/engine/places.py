@@ -24,12 +24,8 @@ class Place(Protocol):
     name: str
     alone: ClassVar[bool]
 
-    def settle(self, held: HeldShard) -> HeldShard:
-        """The shard with its blocks here, or on their way."""
-        ...
-
-    def leave(self, held: HeldShard) -> None:
-        """The shard is no longer one of this process."""
+    def settle(self, held: HeldShard, on_device: bool) -> HeldShard:
+        """The shard with its blocks here, if they are planned to stay, or on their way."""
         ...
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
@@ -63,12 +59,9 @@ class Host:
     name = "cpu"
     alone: ClassVar[bool] = False
 
-    def settle(self, held: HeldShard) -> HeldShard:
+    def settle(self, held: HeldShard, on_device: bool) -> HeldShard:  # noqa: ARG002
         """See `Place`."""
         return held
-
-    def leave(self, held: HeldShard) -> None:
-        """See `Place`."""
 
     def usages(self, usages: Mapping[Role, NDArray[Any]]) -> dict[Role, Any]:
         """See `Place`."""

@@ -81,7 +81,7 @@ class Residency:
 
     def adopt(self, order: ShardOrder, chunks: Sequence[Any]) -> Seen:
         """Take the rows of a shard from chunks that hold it; see `read`."""
-        return self._take(self._looks, self.place.settle(from_chunks(order, chunks)))
+        return self._take(self._looks, self.place.settle(from_chunks(order, chunks), order.on_device))
 
     def read(self, orders: Sequence[ShardOrder], paths: Sequence[PathSource | None]) -> Seen:
         """Take the rows of some shards from the paths of their stores, and note what was seen in them.
@@ -103,7 +103,7 @@ class Residency:
                     break
                 try:
                     taken = from_path(order, cast(PathSource, paths[order.shard.store]), self._shelf)
-                    found |= self._take(looks, self.place.settle(taken))
+                    found |= self._take(looks, self.place.settle(taken, order.on_device))
                 except BaseException:
                     failed.set()
                     raise
@@ -117,8 +117,6 @@ class Residency:
             late = looks != self._looks or index in self._shards
             if not late:
                 self._shards = dict(sorted([*self._shards.items(), (index, taken)]))
-        if late:
-            self.place.leave(taken)
         return {index: taken.checksum}
 
     def drop(self, indices: Iterable[int]) -> None:
@@ -126,7 +124,6 @@ class Residency:
         with self.visiting, self._lock:
             for held in [self._shards.pop(index) for index in indices if index in self._shards]:
                 self._shelf.drop(held.numbers)
-                self.place.leave(held)
 
     def stamps(self) -> dict[int, dict[str, int]]:
         """Per shard, the sweeps that the usages of each fit have seen. Ends the adoptions that are under way."""
@@ -237,7 +234,7 @@ class Residency:
         for resident in self._held():
             if role in resident.shard.role_rows:
                 with self.visiting:
-                    usages = to_host(scaled(resident.state(order, order.stamp).usages[role], order))
+                    usages = self._as_it_fits(partial(_scaled_on_host, resident, order, role))
                 yield resident.shard.role_rows[role][0], usages
 
     def close(self) -> None:
@@ -252,3 +249,8 @@ class Residency:
     def _held(self) -> list[HeldShard]:
         with self._lock:
             return list(self._shards.values())
+
+
+def _scaled_on_host(held: HeldShard, order: Order, role: Role) -> NDArray[Any]:
+    usages: NDArray[Any] = to_host(scaled(held.state(order, order.stamp).usages[role], order))
+    return usages

@@ -16,7 +16,7 @@ from distributed import get_worker, secede
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.hardware import Hardware, place_in
-from bcnmf_dask.engine.limits import DeviceNeeds, Room, room_of_worker
+from bcnmf_dask.engine.limits import Room, room_of_worker
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.errors import ClusterError, InputError
@@ -94,7 +94,7 @@ def sees(run: str, path: str) -> bool:  # noqa: ARG001
     return Path(path).exists()
 
 
-def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, hardware: Hardware, needs: DeviceNeeds) -> None:
+def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, hardware: Hardware) -> None:
     """Make room for a run. ``sources`` are those of the stores that are paths.
 
     Raises
@@ -109,7 +109,7 @@ def open_run(run: str, n_blocks: int, dtype: str, sources: Paths, hardware: Hard
         room = replace(room, device=hardware.device_room())
     except InputError as error:
         raise InputError(f"{error} This was said by worker {worker.address} on host {socket.gethostname()}.") from error
-    place = place_in(room.device, needs)
+    place = place_in(room.device)
     runs()[run] = Run(Residency(n_blocks, dtype, threads, place, Shelf(room.shelf)), sources, room)
 
 

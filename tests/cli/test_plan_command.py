@@ -64,7 +64,8 @@ def test_what_does_not_stay_is_read_in_each_sweep_and_takes_a_time_that_is_not_k
 def test_rows_stay_on_devices_as_far_as_there_is_room(tmp_path):
     np.save(tmp_path / "rows.npy", np.ones((20_000, 50), np.float32))
     inputs = read_inputs(tmp_path / "rows.npy", None)
-    needs = Footprint(RunSpec(inputs, plan_shards(inputs), "float32", [3])).device_needs.besides
+    footprint = Footprint(RunSpec(inputs, plan_shards(inputs), "float32", [3]))
+    needs = footprint.besides_on_device() + 20_000 * 3 * 4
 
     def on_device(n_bytes, planned_here=1e12):
         room = Room(planned_here, planned_here, 1, DeviceRoom(needs + n_bytes))
@@ -77,12 +78,30 @@ def test_rows_stay_on_devices_as_far_as_there_is_room(tmp_path):
     assert words.endswith("all stay on the device")
     half, words = on_device(whole.row_bytes / 2)
     assert 0 < half.device_bytes < half.row_bytes
-    assert re.search(r"of which \S+ MB stay on the device, \S+ MB move there in each sweep$", words)
+    assert re.search(
+        r"of which \S+ MB stay on the device, \S+ MB stay in memory and move to the device in each sweep$", words
+    )
     least, words = on_device(whole.row_bytes / 2, planned_here=2e6)
     assert least.device_bytes == half.device_bytes
     assert 0 < least.streamed_bytes < half.row_bytes - half.device_bytes, "some stay on the host"
     assert words.endswith("do not fit in memory and are read in each sweep")
     assert whole.prediction is None
+
+
+def test_usages_that_a_device_cannot_hold_are_refused(run, h5ad_pair):
+    sizes = ("--workers", 1, "--memory", "64 GB", "--device-memory", "80")
+    done = run("plan", *h5ad_pair, *sizes)
+    assert done.exit_code == 1
+    words = " ".join(done.stderr.split())
+    assert re.search(r"error: device: usages, sums and blocks under way need .*take fewer components", words)
+
+
+def test_where_nothing_stays_on_a_device_all_rows_move(tmp_path):
+    np.save(tmp_path / "rows.npy", np.ones((20_000, 50), np.float32))
+    inputs = read_inputs(tmp_path / "rows.npy", None)
+    plan = planned(inputs, [Room(1e12, 1e12, 1, DeviceRoom(1e12, most_rows=1))])
+    words = dict(plan_lines(inputs, plan, "float32", "there", sweeps(100)))["rows"]
+    assert words.endswith("all stay in memory and move to the device in each sweep")
 
 
 def test_a_plan_of_data_in_memory(cells):
@@ -133,7 +152,10 @@ def test_the_command_plans_for_devices_that_are_not_there(run, h5ad_pair):
     assert "not measured for such a fit" in " ".join(done.stderr.split())
 
 
-@pytest.mark.parametrize("wrong", [("--memory", "much"), ("--memory", "0"), ("--workers", 0), ("--device-memory", "x")])
+NO_SIZES = [(option, size) for option in ("--memory", "--device-memory") for size in ("much", "0", "1e400", "", "GB")]
+
+
+@pytest.mark.parametrize("wrong", [*NO_SIZES, ("--workers", 0)])
 def test_sizes_that_are_none_are_refused(run, h5ad_pair, wrong):
     done = run("plan", *h5ad_pair, "--workers", 2, *wrong)
     assert done.exit_code == 2
@@ -162,6 +184,8 @@ def test_words_of_sizes_and_times():
         (["--device-memory", "8 GB"], "give --workers, how many, too"),
         (["--workers", 2, "--memory-limit", "8 GB"], "--memory says what each of --workers has"),
         (["--workers", 2, "--device", "cuda"], "--device-memory gives each of --workers a CUDA device"),
+        (["--workers", 2, "--device-memory", "1 GB", "--device", "cpu"], "--device-memory gives each of --workers a"),
+        (["--workers", 2, "--local"], "leave it out to plan for one that is"),
     ],
 )
 def test_options_of_a_cluster_that_is_not_there_belong_together(options, message, run, h5ad_pair):

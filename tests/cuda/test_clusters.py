@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from bcnmf_dask import BCNMF, backend
 from bcnmf_dask.engine import clusters, rooms
+from bcnmf_dask.engine.hardware import DEVICE_SHARE
+from bcnmf_dask.engine.limits import DeviceRoom
 from bcnmf_dask.errors import InputError
 
 FORMS = {"csr": sp.csr_array, "dense": np.asarray}
@@ -103,6 +105,7 @@ def two_devices(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask_cuda", module)
     monkeypatch.setattr(clusters, "no_device", lambda: None)
     monkeypatch.setattr(rooms, "n_devices", lambda: 2)
+    monkeypatch.setattr(rooms.Hardware, "device_room", lambda self, number=None: self.share_of(1e9))
 
 
 def test_a_process_is_started_on_each_device(two_devices):
@@ -141,6 +144,28 @@ def test_the_command_starts_them(two_devices, tmp_path):
     done = CliRunner().invoke(app, [*given, "--local-cuda", "--out", str(tmp_path / "fit.zarr")])
     assert done.exit_code == 0, done.output
     assert "a worker process on each CUDA device" in done.output
+
+
+def test_what_a_scheduler_knows_of_devices():
+    worker = {"memory_limit": 8e9, "nthreads": 2, "gpu": {"memory-total": 80e9, "name": "some device"}}
+    worker["metrics"] = {"gpu": {"memory-used": 20e9, "utilization": 0}}
+    room = rooms._of_worker(worker, rooms.Hardware("auto", None, 5e9))
+    assert room.device == DeviceRoom(DEVICE_SHARE * 60e9, 5e9)
+    assert rooms._of_worker(worker, rooms.Hardware("cpu", None, None)).device is None
+    del worker["gpu"]
+    assert rooms._of_worker(worker, rooms.Hardware("auto", None, None)).device is None
+
+
+@pytest.mark.parametrize("command", ["plan", "fit"])
+def test_a_command_without_devices_says_so(command, tmp_path, monkeypatch):
+    from bcnmf_dask.cli.main import app
+
+    monkeypatch.setattr(clusters, "no_device", lambda: "there is none")
+    np.save(tmp_path / "x.npy", counts()[0])
+    more = ["--out", str(tmp_path / "fit.zarr")] if command == "fit" else []
+    done = CliRunner().invoke(app, [command, str(tmp_path / "x.npy"), "--local-cuda", *more, "--loss", "frobenius"])
+    assert done.exit_code != 0
+    assert "device='cpu'" not in done.output
 
 
 def test_without_devices_no_cluster_of_them_is_started(monkeypatch):

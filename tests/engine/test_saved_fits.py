@@ -18,14 +18,13 @@ from bcnmf_dask.engine import cluster, runs, writing
 from bcnmf_dask.engine.base import FitSpec, RunSpec, Saved
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.hardware import Hardware
-from bcnmf_dask.engine.limits import DeviceNeeds
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.orders import Order
 from bcnmf_dask.errors import CheckpointError, CheckpointWarning, InputError, Preempted
 from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.updates.multiplicative import Steps
 
-CPU, NOTHING = Hardware("cpu", None, None), DeviceNeeds(0, 0)
+CPU = Hardware("cpu", None, None)
 
 
 def fit(client, saved=None, callbacks=(), max_iter=6, init="random", **options):
@@ -156,13 +155,13 @@ def test_a_call_that_still_writes_shared_chunks_is_waited_for(tmp_path, monkeypa
 def test_a_guard_that_ends_late_spares_a_run_that_was_opened_again(start_client):
     def play():
         old = vars(get_worker())["_bcnmf_runs"]["again"]
-        runs.open_run("again", 1, "float32", (), CPU, NOTHING)
+        runs.open_run("again", 1, "float32", (), CPU)
         old.over.set()
         return True
 
     client = start_client(1)
     address = list(client.scheduler_info()["workers"])[:1]
-    client.submit(runs.open_run, "again", 1, "float32", (), CPU, NOTHING, workers=address, pure=False).result()
+    client.submit(runs.open_run, "again", 1, "float32", (), CPU, workers=address, pure=False).result()
     guard = client.submit(runs.guard, "again", workers=address, pure=False)
     assert client.submit(play, workers=address, pure=False).result()
     guard.result()

@@ -21,7 +21,7 @@ from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine import local
 from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.limits import Room
-from bcnmf_dask.engine.memory import Footprint, resident
+from bcnmf_dask.engine.memory import Footprint, Stays, resident
 from bcnmf_dask.engine.rooms import rooms_of
 from bcnmf_dask.engine.taking import from_path
 from bcnmf_dask.engine.threads import usable_cores
@@ -99,9 +99,8 @@ def test_loading_ends_where_it_failed(tmp_path, monkeypatch):
 def test_some_rows_resident_and_some_streamed_give_the_same_bits(threads, tmp_path, monkeypatch):
     given = KINDS["zarr"](tmp_path)
     reference = fit(given)
-    monkeypatch.setattr(
-        local, "resident", lambda footprint, room, shards: {one.index for one in shards if one.index % 2}
-    )
+    odd = Stays(frozenset(range(1, 1000, 2)))
+    monkeypatch.setattr(local, "resident", lambda *_: odd)
     monkeypatch.setattr(local, "usable_cores", lambda: threads)
     mixed = fit(given)
     n_shards = len(plan_shards(read_inputs(*given)).shards)
@@ -273,11 +272,11 @@ def test_what_stays_resident_depends_on_the_room(tmp_path):
     assert rows == 4 * sum(x.size for x in counts())
     fixed = footprint.statistics(1) + footprint.decoding(1) + sum(footprint.usages(shard) for shard in plan.shards)
     everything = {shard.index for shard in plan.shards}
-    assert resident(footprint, Room(fixed + rows, np.inf, 1), plan.shards) == everything
+    assert resident(footprint, Room(fixed + rows, np.inf, 1), plan.shards).all == everything
     short = fixed + rows - 1
-    assert resident(footprint, Room(short, np.inf, 1), plan.shards) < everything, "and then blocks need buffers too"
-    assert resident(footprint, Room(0, 0, 1), plan.shards) == set()
-    assert resident(footprint, Room(0, 0, 1), plan.shards, staying={1}) == {1}
+    assert resident(footprint, Room(short, np.inf, 1), plan.shards).all < everything, "and then blocks need buffers too"
+    assert resident(footprint, Room(0, 0, 1), plan.shards) == Stays()
+    assert resident(footprint, Room(0, 0, 1), plan.shards, Stays(frozenset({1}))).all == {1}
 
 
 def test_rows_that_have_both_roles_take_twice_the_memory():
