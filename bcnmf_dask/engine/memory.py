@@ -64,12 +64,14 @@ class Footprint:
 
     def besides_on_device(self) -> int:
         """What it takes there besides rows that stay and usages."""
-        shards = self._plan.shards
-        sparse = [shard for shard in shards if self._stores[shard.store].source.sparse]
-        sorting = SORTING * max(map(self._stored_values, sparse), default=0)
-        moving = MOVING * max((self.on_device(shard) for shard in shards), default=0)
-        dense = max((self._in_memory(shard) for shard in shards if shard not in sparse), default=0)
-        return self.statistics(1) + TILES * min(dense, TILE_ON_DEVICE * self._width) + sorting + moving
+        moving = MOVING * max(map(self.on_device, self._plan.shards), default=0)
+        return self.statistics(1) + max(map(self._at_work, self._plan.shards), default=0) + moving
+
+    def _at_work(self, shard: Shard) -> int:
+        """Of what a device makes of the rows of a shard, for a while."""
+        if self._stores[shard.store].source.sparse:
+            return SORTING * self._stored_values(shard)
+        return TILES * self._width * min(_n_rows(shard) * self._n_features, TILE_ON_DEVICE)
 
     def on_device(self, shard: Shard) -> int:
         """Of the rows of a shard there: CSR rows are also sorted by columns."""
@@ -81,8 +83,7 @@ class Footprint:
 
     def _in_memory(self, shard: Shard) -> int:
         source = self._stores[shard.store].source
-        # Rows of two roles are kept twice, those of none not at all.
-        n_rows = sum(last - first for first, last in shard.role_rows.values())
+        n_rows = _n_rows(shard)
         if not source.sparse:
             return n_rows * self._n_features * self._row_widths[shard.store]
         stored = math.ceil(self._stored_values(shard) * n_rows / (shard.stop - shard.start))
@@ -90,8 +91,7 @@ class Footprint:
 
     def usages(self, shard: Shard) -> int:
         """Of the usages of a shard, in all fits; only shards in work have those of two sweeps."""
-        n_rows = sum(last - first for first, last in shard.role_rows.values())
-        return n_rows * sum(self._components) * self._width
+        return _n_rows(shard) * sum(self._components) * self._width
 
     def besides_rows(self, shards: Iterable[Shard], room: Room) -> int:
         """Of all that a process which owns some shards takes in its memory, whether their rows stay or not."""
@@ -121,6 +121,11 @@ class Footprint:
         # Pieces are from everywhere: about as many as the process has of the rows.
         kept = min(mine, math.ceil(self._blocks_kept * mine / self._plan.n_blocks)) * largest
         return (room.threads + AHEAD + DECODING) * largest + int(min(kept, room.shelf))
+
+
+def _n_rows(shard: Shard) -> int:
+    """That are computed: rows of two roles twice, those of none not at all."""
+    return sum(last - first for first, last in shard.role_rows.values())
 
 
 class Stays(NamedTuple):

@@ -326,8 +326,12 @@ def test_a_lost_shard_that_has_changed_is_refused(tmp_path, start_client):
 
 
 def test_the_rooms_of_workers_are_known_before_a_fit(start_client, monkeypatch):
-    address = start_client(3).scheduler.address
+    client = start_client(3)
+    address = client.scheduler.address
+    busy = [client.submit(time.sleep, 30, workers=[one], pure=False) for one in client.scheduler_info()["workers"]]
     rooms = rooms_of(address)
+    assert not any(one.done() for one in busy), "what workers do is not waited for"
+    client.cancel(busy, force=True)
     assert [room.threads for room in rooms] == [1, 1, 1]
     assert all(0 < room.planned <= room.most for room in rooms)
     with dask.config.set({"bcnmf-dask.memory-limit": "40 GB"}):
