@@ -6,6 +6,7 @@ from cases import KINDS, K, counts
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.engine.memory import Stays
 from bcnmf_dask.errors import CheckpointError
 from bcnmf_dask.fitting.parameters import SOLVERS
 from bcnmf_dask.updates.losses import LOSSES
@@ -83,7 +84,7 @@ def test_usages_that_no_sweep_has_changed_are_not_saved(tmp_path):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_rows_that_are_streamed_give_the_same_bits(solver, tmp_path, monkeypatch):
     kept = fit(solver, kind="anndata-zarr-csr", folder=tmp_path, out=tmp_path / "kept.zarr")
-    monkeypatch.setattr("bcnmf_dask.engine.local.resident", lambda *_: set())
+    monkeypatch.setattr("bcnmf_dask.engine.local.resident", lambda *_: Stays())
     sources = [tmp_path / "x.zarr", tmp_path / "y.zarr"]
     assert read_inputs(*sources).paths[0] is not None
     out = tmp_path / "streamed.zarr"

@@ -328,7 +328,7 @@ def test_a_lost_shard_that_has_changed_is_refused(tmp_path, start_client):
 def test_the_rooms_of_workers_are_known_before_a_fit(start_client, monkeypatch):
     client = start_client(3)
     address = client.scheduler.address
-    busy = [client.submit(time.sleep, 30, workers=[one], pure=False) for one in client.scheduler_info()["workers"]]
+    busy = [client.submit(time.sleep, 5, workers=[one], pure=False) for one in client.scheduler_info()["workers"]]
     rooms = rooms_of(address)
     assert not any(one.done() for one in busy), "what workers do is not waited for"
     client.cancel(busy, force=True)
