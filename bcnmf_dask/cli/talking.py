@@ -33,7 +33,8 @@ OPTIONS: Mapping[str, str] = {
         name: "--" + name.replace("_", "-")
         for name in (
             *("layer", "mask_var", "features", "out", "key", "n_components", "alpha", "weighting"),
-            *("loss", "solver", "batch_size", "damping", "max_iter", "tol", "dtype", "checkpoint", "checkpoint_every"),
+            *("loss", "solver", "batch_size", "damping", "max_iter", "tol", "dtype", "device"),
+            *("checkpoint", "checkpoint_every"),
         )
     },
 }
@@ -53,8 +54,14 @@ def in_options(message: str) -> str:
     >>> in_options("alpha: got 3. Give layer= or use loss='frobenius'.")
     '--alpha: got 3. Give --layer or use --loss frobenius.'
     """
-    given = _GIVEN.sub(lambda found: f"{OPTIONS[found[1]]} {found[3] or ''}", message)
+    given = _GIVEN.sub(lambda found: _option(found[1], found[3] or ""), message)
     return _NAMED.sub(lambda found: OPTIONS[found[1] or found[2]], given)
+
+
+def _option(name: str, value: str) -> str:
+    if name == "client" and value in ("local", "local-cuda"):
+        return f"--{value}"
+    return f"{OPTIONS[name]} {value}"
 
 
 def reflowed(text: str) -> str:

@@ -58,7 +58,7 @@ def local_cuda_cluster() -> Any:
         from dask_cuda import LocalCUDACluster
     except ImportError as error:
         raise InputError(
-            f"client: got 'local-cuda', but dask-cuda is not installed whole ({error}). Expected it beside CuPy: "
+            f"client='local-cuda': dask-cuda is not installed whole ({error}). Expected it beside CuPy: "
             "pip install 'bcnmf-dask[gpu-cu13]' (or gpu-cu12)."
         ) from error
     pool = RMM_POOL if find_spec("rmm") else {}
@@ -68,7 +68,7 @@ def local_cuda_cluster() -> Any:
 def refuse_without_device() -> None:
     """InputError, in words, where no worker on a CUDA device can be started."""
     if (missing := no_device()) is not None:
-        raise InputError(f"client: got 'local-cuda', but {missing}. Expected CUDA devices; client='local' needs none.")
+        raise InputError(f"client='local-cuda': {missing}. Expected CUDA devices; client='local' needs none.")
 
 
 def _started(cluster: Callable[..., Any], **shape: Any) -> Any:

@@ -93,7 +93,7 @@ def test_usages_that_a_device_cannot_hold_are_refused(run, h5ad_pair):
     done = run("plan", *h5ad_pair, *sizes)
     assert done.exit_code == 1
     words = " ".join(done.stderr.split())
-    assert re.search(r"error: device: usages, sums and blocks under way need .*take fewer components", words)
+    assert re.search(r"error: --device: usages, sums and blocks under way need .*take fewer components", words)
 
 
 def test_where_nothing_stays_on_a_device_all_rows_move(tmp_path):

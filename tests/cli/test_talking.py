@@ -33,6 +33,8 @@ def record(iteration: int, background: float = 5.0) -> SweepRecord:
         ("or a larger tol if this", "or a larger --tol if this"),
         ("the toll of bcnmf-tol or --tol", "the toll of bcnmf-tol or --tol"),
         ("random_state: got -1", "--seed: got -1"),
+        ("client='local-cuda': none. client='local' is.", "--local-cuda: none. --local is."),
+        ("give client='localhost:8786'", "give --scheduler localhost:8786"),
         ("target: 'x' is no label", "target: 'x' is no label"),
         ("'/data/alpha=1/my_tol=2.h5ad' is empty", "'/data/alpha=1/my_tol=2.h5ad' is empty"),
     ],

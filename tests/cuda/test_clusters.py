@@ -170,7 +170,7 @@ def test_a_command_without_devices_says_so(command, tmp_path, monkeypatch):
 
 def test_without_devices_no_cluster_of_them_is_started(monkeypatch):
     monkeypatch.setattr(clusters, "no_device", lambda: "there is none")
-    with pytest.raises(InputError, match=r"client: got 'local-cuda', but there is none.*client='local' needs none"):
+    with pytest.raises(InputError, match=r"client='local-cuda': there is none.*client='local' needs none"):
         fitted("local-cuda", "auto")
 
 
