@@ -220,6 +220,30 @@ def finish_on_device() -> None:
     cupy().cuda.get_current_stream().synchronize()
 
 
+def wait_for_device() -> None:
+    """Wait for all that any thread has launched."""
+    cupy().cuda.runtime.deviceSynchronize()
+
+
+@contextmanager
+def device_memory_in_words() -> Iterator[None]:
+    """Whatever runs out of device memory within it says so in words.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) is MemoryError or not ran_out_of_device_memory(error):
+            raise
+        raise InputError(
+            f"device: its memory ran out beside the rows ({error}). Expected room for bases and sums: take fewer "
+            "components, a lower bcnmf-dask.device-memory-limit in the Dask configuration, or device='cpu'."
+        ) from error
+
+
 def ran_out_of_device_memory(error: BaseException) -> bool:
     """Whether that is what an error says; free memory is then given back to the device."""
     of_cupy, said = type(error).__module__.startswith("cupy"), str(error).lower()

@@ -32,7 +32,7 @@ from peer_formulas import published_torch
 from peer_runners import sweep_seconds as peer_seconds
 
 from bcnmf_dask import BCNMF
-from bcnmf_dask.backend import cupy, n_devices, no_device
+from bcnmf_dask.backend import cupy, give_back_device_memory, n_devices, no_device
 from bcnmf_dask.benchmarking.runs import new_run, write
 from bcnmf_dask.benchmarking.scaling import Shape as Synthetic
 from bcnmf_dask.benchmarking.synthetic import csr_chunk, synthetic_inputs
@@ -92,11 +92,11 @@ def shapes(results):
     results.note("copy within the device", bytes_per_second=copy)
     results.note("reads of the cache that multiprocessors share", bytes_per_second=fetch)
     for shape in SHAPES:
-        cupy().get_default_memory_pool().free_all_blocks()
         residency, n_shards = placed(shape)
         results.note(f"sorted by columns, {shape.words}, {n_shards} shards", seconds=sort_by_columns(residency))
         for k in COMPONENTS:
             for loss in LOSSES:
+                give_back_device_memory()
                 visit, whole = sweep_seconds(Fit(residency, n_shards, shape, loss, k), SWEEPS)
                 # Both visits of the rows, and a row of a factor gathered for each stored value in each.
                 moved = 2 * shape.values * (4 if shape.per_row is None else 8)
@@ -196,6 +196,8 @@ def main():
     arguments.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results")
     arguments.add_argument("--devices", type=int, default=n_devices(), help="up to how many devices scaling goes")
     given = arguments.parse_args()
+    if not 1 <= given.devices <= n_devices():
+        arguments.error(f"--devices: got {given.devices}. Expected 1 to {n_devices()}, as many as are here.")
     results = Results()
     results.stage("tests", tests)
     results.stage("check against float64", check)

@@ -1,5 +1,6 @@
 """Rows that are made on a CUDA device, shard by shard, and sweeps of them as the engine does them."""
 
+import math
 import time
 from dataclasses import dataclass
 from functools import reduce
@@ -15,6 +16,7 @@ from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.shards import Shard, sizes_for
 from bcnmf_dask.engine.base import FitSpec, Recipe, Times
 from bcnmf_dask.engine.device import Device
+from bcnmf_dask.engine.limits import DeviceRoom
 from bcnmf_dask.engine.local import total
 from bcnmf_dask.engine.moving import PlacedBlocks, Whole
 from bcnmf_dask.engine.resident import Residency
@@ -72,7 +74,7 @@ def placed(shape):
     """All shards of a shape, as large as a plan makes them, on the device."""
     n_shards = max(1, round(shape.values / sizes_for(shape.rows, shape.values).shard_values))
     edges = np.arange(n_shards + 1) * shape.rows // n_shards
-    residency = Residency(n_shards, "float32", 1, Device(), Shelf(0))
+    residency = Residency(n_shards, "float32", 1, Device(DeviceRoom(math.inf)), Shelf(0))
     for index, (start, stop) in enumerate(pairwise(edges)):
         rows, place = int(stop - start), {"target": slice(0, int(stop - start))}
         shard = Shard(index, 0, int(start), int(stop), rows, index, {"target": (int(start), int(stop))}, 0)

@@ -110,7 +110,7 @@ def fit(
         random_state=random_state,
     )
     course = course_of(solver, max_iter)
-    limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
+    limit = dask.config.set({} if memory_limit is None else {"bcnmf-dask.memory-limit": memory_limit})
     with in_words(verbose) as console, resumable(checkpoint, resume), limit:
         data = data_of(given)
         corrections = [] if quiet else _show_plan(console, data, model, client, device, course)

@@ -81,7 +81,7 @@ def plan(
     sizes = (workers, threads, memory, device_memory)
     elsewhere = client is not False
     cluster = imagined.cluster_of(*sizes, memory_limit=memory_limit, device=device, elsewhere=elsewhere)
-    limit = dask.config.set({"bcnmf-dask.memory-limit": memory_limit} if memory_limit else {})
+    limit = dask.config.set({} if memory_limit is None else {"bcnmf-dask.memory-limit": memory_limit})
     with in_words(verbose) as console, limit:
         data = data_of(given)
         inputs = read_inputs(data.target, data.background, **data.choices)

@@ -60,4 +60,4 @@ class Hardware:
 
 def place_in(room: DeviceRoom | None) -> Place:
     """Where the blocks of a process are computed that has this room on a device; see `Hardware.device_room`."""
-    return Host() if room is None else Device()
+    return Host() if room is None else Device(room)

@@ -42,10 +42,9 @@ class LocalEngine:
     def __init__(self, spec: RunSpec, n_threads: int | None = None) -> None:
         self._inputs, self._plan, self._dtype = spec.inputs, spec.plan, spec.dtype
         self._n_threads = n_threads or usable_cores()
-        self._held = held_here(spec.inputs, spec.plan, spec.dtype)
         room = replace(room_here(self._n_threads), device=Hardware.configured(spec.device).device_room())
-        footprint = Footprint(spec, self._held if room.device is None else ())
-        self._stays = resident(footprint, room, spec.plan.shards)
+        self._held = held_here(spec.inputs, spec.plan, spec.dtype) if room.device is None else set[int]()
+        self._stays = resident(Footprint(spec, self._held), room, spec.plan.shards)
         place = place_in(room.device)
         self._residency = Residency(spec.plan.n_blocks, spec.dtype, self._n_threads, place, Shelf(room.shelf))
 
@@ -88,6 +87,7 @@ class LocalEngine:
 
     def evaluate(self, orders: Sequence[Order]) -> list[Record]:
         """See `Engine.evaluate`."""
+        self._residency.place.finish()  # as `_timed` does
         return [on_host(total(self._plan.n_blocks, [nodes])) for nodes in self._residency.evaluate(orders).nodes]
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:

@@ -95,15 +95,21 @@ class Footprint:
 
     def besides_rows(self, shards: Iterable[Shard], room: Room) -> int:
         """Of all that a process which owns some shards takes in its memory, whether their rows stay or not."""
-        usages = sum(self.usages(shard) for shard in shards) if room.device is None else 0
-        return self.statistics(room.threads) + self.decoding(room.threads) + usages
+        there = self.arriving(room.threads) if room.device else sum(self.usages(shard) for shard in shards)
+        return self.statistics(room.threads) + self.decoding(room.threads) + there
+
+    def arriving(self, threads: int) -> int:
+        """Of shards that each thread has read and that wait for their way to a device, and of one on its way."""
+        read = [self._in_memory(shard) for shard in self._plan.shards if self.can_stream(shard)]
+        return threads * max(read, default=0) + max(map(self._in_memory, self._plan.shards), default=0)
 
     def decoding(self, threads: int) -> int:
         """Of stored chunks while rows are read: what each thread decodes, and what is kept of a chunk for later."""
         return (threads + 1) * max((one.chunk_bytes for one in self._paths if one is not None), default=0)
 
     def _stored_values(self, shard: Shard) -> int:
-        # A Dask array does not say how many values its CSR chunks store: the plan counts every entry.
+        # A Dask array does not say how many values its CSR chunks store: the plan of shards counts every entry, and a
+        # device looks at what came.
         return 0 if isinstance(self._stores[shard.store].source, DaskSource) else shard.stored_values
 
     def statistics(self, threads: int) -> int:
@@ -114,8 +120,9 @@ class Footprint:
 
     def buffers(self, shards: Sequence[Shard], room: Room) -> int:
         """Of the blocks in flight where rows are read in each visit, and of those kept for the next draws."""
-        if room.device is not None:  # whole shards, from their blocks
-            return 2 * (1 + AHEAD) * max((self._in_memory(shard) for shard in self._plan.shards), default=0)
+        if room.device is not None:  # whole shards, from their blocks, where others have arrived before
+            moving = 2 * (1 + AHEAD) * max(map(self._in_memory, self._plan.shards), default=0)
+            return max(0, moving - self.arriving(room.threads))
         largest = max((self.rows(shard) // shard.n_blocks for shard in self._plan.shards), default=0)
         mine = sum(shard.n_blocks for shard in shards)
         # Pieces are from everywhere: about as many as the process has of the rows.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from bcnmf_dask.backend import copying_to_device, slice_rows
+from bcnmf_dask.backend import copying_to_device, is_sparse, parts_of, slice_rows
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.sources import stack
 from bcnmf_dask.engine.streamed import StreamedBlocks
@@ -15,7 +15,7 @@ from bcnmf_dask.updates.rows import rows_pinned, rows_to_device, rows_to_host
 from bcnmf_dask.updates.statistics import Role
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Whole:
     """All blocks of a shard as one.
 
@@ -166,6 +166,12 @@ def joined(blocks: Iterable[Block]) -> Block:
 def block_to_device(block: Block) -> Block:
     """The same on the device of this process."""
     return replace(block, parts={role: rows_to_device(rows) for role, rows in block.parts.items()})
+
+
+def bytes_on_device(block: Block) -> int:
+    """That a block takes there: CSR rows are also sorted by columns."""
+    copies = {role: 2 if is_sparse(rows) else 1 for role, rows in block.parts.items()}
+    return sum(copies[role] * part.nbytes for role, rows in block.parts.items() for part in parts_of(rows))
 
 
 def pinned_block(block: Block) -> Block:

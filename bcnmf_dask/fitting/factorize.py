@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bcnmf_dask.backend import device_memory_in_words
 from bcnmf_dask.data.findings import Findings, refuse_bad_values
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import plan_shards
@@ -104,7 +105,8 @@ def factorize(
         if checkpoints is None or not checkpoints.bring_back(fits):
             for fit, one in zip(fits, settings, strict=True):
                 engine.start(fit.spec, one.start_usages())
-        _run(engine, fits, callbacks, checkpoints)
+        with device_memory_in_words():
+            _run(engine, fits, callbacks, checkpoints)
         evaluations = engine.evaluate([fit.order() for fit in fits])
         saved = (checkpoints.resumed_from, checkpoints.written) if checkpoints else (0, 0)
         session = Session(inputs, plan, dtype, engine, findings, *saved)

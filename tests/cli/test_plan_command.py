@@ -88,6 +88,15 @@ def test_rows_stay_on_devices_as_far_as_there_is_room(tmp_path):
     assert whole.prediction is None
 
 
+def test_shards_that_wait_for_their_way_to_a_device_are_planned(tmp_path):
+    np.save(tmp_path / "rows.npy", np.ones((20_000, 50), np.float32))
+    inputs = read_inputs(tmp_path / "rows.npy", None)
+    one, eight = (planned(inputs, [Room(1e12, 1e12, threads, DeviceRoom(1e12))]) for threads in (1, 8))
+    assert eight.device_bytes == eight.row_bytes
+    shard = eight.row_bytes / len(eight.shards.shards)
+    assert eight.worker_bytes - one.worker_bytes > 7 * shard
+
+
 def test_usages_that_a_device_cannot_hold_are_refused(run, h5ad_pair):
     sizes = ("--workers", 1, "--memory", "64 GB", "--device-memory", "80")
     done = run("plan", *h5ad_pair, *sizes)
@@ -174,6 +183,13 @@ def test_a_fit_within_a_limit_streams_and_says_so(run, tmp_path):
 def test_words_of_sizes_and_times():
     assert [size(n) for n in (12, 4.2e6, 3e13)] == ["12.0 B", "4.2 MB", "30.0 TB"]
     assert [lasting(s) for s in (0.5, 61, 90_000)] == ["0.5 s", "0:01:01", "1 day, 1:00:00"]
+
+
+@pytest.mark.parametrize("limit", ["", "0", "much"])
+def test_a_limit_that_is_no_size_is_refused(limit, run, h5ad_pair):
+    done = run("plan", *h5ad_pair, "--memory-limit", limit)
+    assert done.exit_code == 1
+    assert f"memory limit: got {limit!r}. Expected bytes" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import emulator
 import pytest
 
 from bcnmf_dask import backend
-from bcnmf_dask.engine import device as device_place
 from bcnmf_dask.engine import hardware
 from bcnmf_dask.kernels.cuda import launch
 from bcnmf_dask.updates import dense, device_csr
@@ -25,10 +24,4 @@ def device(request, monkeypatch):
         kernel.cache_clear()
     monkeypatch.setattr(hardware, "no_device", lambda: None)
     monkeypatch.setattr(device_csr, "launch", emulator.launch)
-    ran_out = device_place.ran_out_of_device_memory
-    monkeypatch.setattr(
-        device_place,
-        "ran_out_of_device_memory",
-        lambda error: isinstance(error, emulator.OutOfMemoryError) or ran_out(error),
-    )
     return "cuda"

@@ -23,6 +23,8 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ 
 class OutOfMemoryError(RuntimeError):
     """As CuPy calls what it raises when a device is full."""
 
+    __module__ = "cupy.cuda.memory"
+
 
 class Cupy:
     """What this package uses of CuPy beside what NumPy has, too."""
@@ -49,6 +51,7 @@ class Cupy:
             class CUDARuntimeError(RuntimeError):
                 """What a host without pinned memory left says."""
 
+            deviceSynchronize = staticmethod(lambda: None)
             getDevice = staticmethod(lambda: 0)
             getDeviceCount = staticmethod(lambda: 1)
             memGetInfo = staticmethod(lambda: (10**12, 10**12))

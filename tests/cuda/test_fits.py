@@ -1,50 +1,20 @@
 """Fits on a device are those on CPUs: in every place that rows may be, and with all that surrounds a fit."""
 
 import sys
-import types
 
 import dask
-import emulator
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from cases import KINDS, K, counts
+from device_fits import EVERYWHERE, NO_MEMORY, NO_ROOM, close, fitted
 
-from bcnmf_dask import BCNMF, backend
-from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.engine import moving
-from bcnmf_dask.engine.local import LocalEngine
-from bcnmf_dask.engine.rooms import rooms_of
+from bcnmf_dask import BCNMF
 from bcnmf_dask.engine.shelf import Shelf
-from bcnmf_dask.errors import InputError
-from bcnmf_dask.planning import plan_fit
 from bcnmf_dask.updates import device_csr
 
 LOSSES = ("frobenius", "kullback-leibler")
 FORMS = {"csr": sp.csr_array, "dense": np.asarray, "integers": lambda rows: sp.csr_array(rows.astype(np.uint8))}
-NO_MEMORY, NO_ROOM = {"bcnmf-dask.memory-limit": "1 MB"}, {"bcnmf-dask.device-memory-limit": "1 B"}
-EVERYWHERE = {
-    "on the device": {},
-    "in host memory": NO_ROOM,
-    "some of both": {"bcnmf-dask.device-memory-limit": "60 kB"},
-}
-
-
-OF_FIT = ("checkpoint", "checkpoint_every", "resume", "client", "callbacks")
-
-
-def fitted(target, background, device, loss="kullback-leibler", sweeps=4, dtype="float64", **more):
-    fit = {name: more.pop(name) for name in OF_FIT if name in more}
-    fit.setdefault("client", False)
-    model = BCNMF(K, 0.5, loss=loss, max_iter=sweeps, tol=0, dtype=dtype, **more)
-    return model.fit(target, background=background, device=device, **fit)
-
-
-def close(left, right, rtol=1e-9):
-    for name in ("components_", "target_usages_", "background_usages_"):
-        np.testing.assert_allclose(np.asarray(getattr(left, name)), np.asarray(getattr(right, name)), rtol, 1e-12)
-    for name in ("target_divergence", "background_divergence"):
-        np.testing.assert_allclose(left.history_[name], right.history_[name], rtol)
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
@@ -176,91 +146,11 @@ def test_the_same_bits_wherever_the_rows_are(device):
     assert len(found) == 1
 
 
-class Full:
-    """A device that is full for the first blocks of rows that are moved to it in a sweep."""
-
-    def __init__(self, monkeypatch, times):
-        self.left, self._move = times, moving.block_to_device
-        monkeypatch.setattr(moving, "block_to_device", self)
-
-    def __call__(self, block):
-        if self.left:
-            self.left -= 1
-            raise emulator.OutOfMemoryError("out of memory")
-        return self._move(block)
-
-
-def on_a_full_device(monkeypatch, times):
-    x, y = map(sp.csr_array, counts())
-    found = []
-
-    def fill(self, orders, sweep=LocalEngine.sweep):
-        if not found:
-            found.append(Full(monkeypatch, times))
-        return sweep(self, orders)
-
-    with dask.config.set(EVERYWHERE["some of both"]), monkeypatch.context() as patched:
-        patched.setattr(LocalEngine, "sweep", fill)
-        return fitted(x, y, "cuda")
-
-
-@pytest.mark.parametrize("device", ["emulated"], indirect=True)
-def test_a_full_device_keeps_fewer_rows(device, monkeypatch, caplog):
-    found = on_a_full_device(monkeypatch, times=2)
-    assert caplog.text.count("now move there") == 2
-    close(found, fitted(*map(sp.csr_array, counts()), "cpu"))
-
-
-@pytest.mark.parametrize("device", ["emulated"], indirect=True)
-def test_a_host_without_pinned_memory_left(device, monkeypatch):
-    def refuse(size):
-        raise emulator.Cupy.cuda.runtime.CUDARuntimeError("out of memory")
-
-    monkeypatch.setattr(emulator.Cupy.cuda, "PinnedMemory", refuse)
-    x, y = map(sp.csr_array, counts())
-    with dask.config.set(NO_ROOM):
-        close(fitted(x, y, device), fitted(x, y, "cpu"))
-
-
-class Tracked:
-    get_allocated_bytes = staticmethod(lambda: 30)
-    get_upstream = staticmethod(lambda: types.SimpleNamespace(pool_size=lambda: 100))
-
-
-@pytest.mark.parametrize("device", ["emulated"], indirect=True)
-@pytest.mark.parametrize(("resource", "more"), [(Tracked, 70), (Tracked.get_upstream(), 0), (object(), 0)])
-def test_what_is_free_in_the_pool_of_rmm_counts_where_it_is_known(resource, more, device, monkeypatch):
-    alone = backend.free_device_memory()
-    rmm = types.SimpleNamespace(mr=types.SimpleNamespace(get_current_device_resource=lambda: resource))
-    monkeypatch.setitem(sys.modules, "rmm", rmm)
-    assert backend.free_device_memory() == alone + more
-
-
 @pytest.mark.parametrize("device", ["emulated"], indirect=True)
 @pytest.mark.parametrize(("asked", "said"), [("1", "cuda, TF32"), ("0", "cuda"), ("", "cuda")])
 def test_products_in_19_bits_are_reported(asked, said, device, monkeypatch):
     monkeypatch.setenv("CUPY_TF32", asked)
     assert fitted(counts()[0], counts()[1], device, sweeps=1).run_["device"] == said
-
-
-@pytest.mark.parametrize("device", ["emulated"], indirect=True)
-def test_the_plan_of_a_fit_knows_the_device(device, tmp_path):
-    np.save(tmp_path / "x.npy", counts()[0])
-    said = {}
-    for where, limits in EVERYWHERE.items():
-        with dask.config.set(limits):
-            (room,) = rooms_of(False)
-        assert room.device is not None
-        said[where] = plan_fit(read_inputs(tmp_path / "x.npy", None), "float64", K, "frobenius", [room], here=True)
-    assert said["on the device"].device_bytes == said["on the device"].row_bytes
-    assert said["in host memory"].device_bytes == said["in host memory"].streamed_bytes == 0
-    assert rooms_of(False, "cpu")[0].device is None
-
-
-@pytest.mark.parametrize("device", ["emulated"], indirect=True)
-def test_a_device_too_small_for_one_shard_is_refused_in_words(device, monkeypatch):
-    with pytest.raises(InputError, match=r"too small even for one shard of rows.*device='cpu'"):
-        on_a_full_device(monkeypatch, times=1000)
 
 
 def test_an_online_fit_that_is_stopped_over_rows_that_are_read(tmp_path, device, monkeypatch):

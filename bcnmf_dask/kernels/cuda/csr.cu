@@ -1,8 +1,9 @@
 // One visit of the stored values of CSR rows on a CUDA device; see `bcnmf_dask.kernels.csr` for the same on a CPU.
 //
 // A team of warps takes a line: a row to step its usages, a column (of a copy sorted by columns) to sum its statistics.
-// Lines that are chosen for a launch are given by their numbers, all of them by none. So every sum has one owner and a fixed order: no atomics, the same bits in every run. Within a team, LANES threads
-// share a stored value, each with every LANES-th component in registers: what they gather lies together in memory.
+// So every sum has one owner and a fixed order: no atomics, the same bits in every run. Lines that are chosen for a
+// launch are given by their numbers, all of them by none. Within a team, LANES threads share a stored value, each with
+// every LANES-th component in registers: what they gather lies together in memory.
 //
 // Compiled for REAL (of factors), VALUE, INDEX and POINTER (as stored), COMPONENTS, LANES (a power of two, at most 32)
 // and TEAM (warps: a power of two of at most 16).
