@@ -70,13 +70,14 @@ def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple
         cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
         csr.sweep_frobenius(parts_of(rows), usages, basis.lanes, basis.gram_lanes, step, new, cross, basis.width)
         return new, _statistics(new, cross, sum_of_squares(rows.data, usages.dtype))
-    return _sweep_dense(rows, [usages], [basis], [steps])[0]
+    new, cross, squares = sweep_tiles(rows, usages, partial(_step, basis.beside(rows), steps), _sum)
+    return new, _statistics(new, cross, squares)
 
 
 def sweep_together(
     shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], steps: Sequence[Steps]
 ) -> list[tuple[NDArray[Any], Statistics]]:
-    """`sweep` of each fit of a group; the same bits.
+    """`sweep` of each fit of a group; the same bits. Only CSR rows of the host gain by it.
 
     Parameters
     ----------
@@ -90,24 +91,13 @@ def sweep_together(
     -------
     list of (usages, statistics)
     """
-    if isinstance(shared.rows, DeviceCSR):
-        return [sweep(shared.rows, *one) for one in zip(usages, group.bases, steps, strict=True)]
     if not is_sparse(shared.rows):
-        return _sweep_dense(shared.rows, usages, group.bases, steps)
+        return [sweep(shared.rows, *one) for one in zip(usages, group.bases, steps, strict=True)]
     new = _step_together(shared, group, usages, steps)
     cross = np.empty_like(group.lanes)
     products.multiply(shared.transposed, padded(*new), cross, group.width)
     crosses = [cross[:, columns] for columns in group.columns]
     return [(one, _statistics(one, part, shared.squares)) for one, part in zip(new, crosses, strict=True)]
-
-
-def _sweep_dense(
-    rows: Rows, usages: Sequence[NDArray[Any]], bases: Sequence[Basis], steps: Sequence[Steps]
-) -> list[tuple[NDArray[Any], Statistics]]:
-    """`sweep` of each of some fits, of dense rows."""
-    each = zip(usages, bases, steps, strict=True)
-    fits = [(old, partial(_step, basis.beside(rows), one), _sum) for old, basis, one in each]
-    return [(new, _statistics(new, cross, squares)) for new, cross, squares in sweep_tiles(rows, fits)]
 
 
 def _step_together(

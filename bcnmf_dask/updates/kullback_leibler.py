@@ -1,6 +1,5 @@
 """Generalised Kullback-Leibler (Poisson) loss: ``sum x log(x / r) - x + r`` (arXiv 2602.22387)."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,6 @@ from bcnmf_dask.updates.device_csr import DeviceCSR
 from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
-from bcnmf_dask.updates.together import Group, SharedRows
 
 EPS = 1e-16
 
@@ -69,39 +67,9 @@ def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple
         cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
         given = parts_of(rows), usages, basis.lanes, basis.sums, step
         return new, _statistics(new, cross, csr.sweep_kullback_leibler(*given, new, cross, basis.width))
-    return _sweep_dense(rows, [usages], [basis], [steps])[0]
-
-
-def sweep_together(
-    shared: SharedRows, group: Group, usages: Sequence[NDArray[Any]], steps: Sequence[Steps]
-) -> list[tuple[NDArray[Any], Statistics]]:
-    """`sweep` of each fit of a group; the same bits. Only dense rows gain by it.
-
-    Parameters
-    ----------
-    shared : SharedRows
-    group : Group
-    usages : sequence of ndarray (n, n_components)
-        Of each fit, as are the steps.
-    steps : sequence of Steps
-
-    Returns
-    -------
-    list of (usages, statistics)
-    """
-    if isinstance(shared.rows, DeviceCSR) or is_sparse(shared.rows):
-        return [sweep(shared.rows, *one) for one in zip(usages, group.bases, steps, strict=True)]
-    return _sweep_dense(shared.rows, usages, group.bases, steps)
-
-
-def _sweep_dense(
-    rows: Rows, usages: Sequence[NDArray[Any]], bases: Sequence[Basis], steps: Sequence[Steps]
-) -> list[tuple[NDArray[Any], Statistics]]:
-    """`sweep` of each of some fits, of dense rows."""
-    here = [basis.beside(rows) for basis in bases]
-    each = zip(usages, here, steps, strict=True)
-    fits = [(old, partial(_step, basis, one), partial(_sum, basis)) for old, basis, one in each]
-    return [(new, _statistics(new, cross, data_term)) for new, cross, data_term in sweep_tiles(rows, fits)]
+    basis = basis.beside(rows)
+    new, cross, data_term = sweep_tiles(rows, usages, partial(_step, basis, steps), partial(_sum, basis))
+    return new, _statistics(new, cross, data_term)
 
 
 def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:

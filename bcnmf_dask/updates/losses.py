@@ -67,7 +67,6 @@ LOSSES: dict[str, Loss] = {
         kullback_leibler.sweep,
         kullback_leibler.update_basis,
         kullback_leibler.divergence,
-        kullback_leibler.sweep_together,
     ),
 }
 

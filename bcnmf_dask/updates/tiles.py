@@ -1,6 +1,6 @@
 """Dense rows a few at a time, so that what is made of them stays in the cache of one core."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,17 +45,10 @@ def sum_tiles(rows: Rows, usages: NDArray[Any], add: Add) -> tuple[NDArray[Any],
     return cross, data_term
 
 
-Fit = tuple[NDArray[Any], Step, Add]
-"""Usages, and what is made of them."""
-
-
-def sweep_tiles(rows: Rows, fits: Sequence[Fit]) -> list[tuple[NDArray[Any], NDArray[Any], Any]]:
-    """Of each fit: `step_tiles`, then `sum_tiles` of the new usages; each tile for all fits while it is at hand."""
-    new = [np.empty_like(usages) for usages, _, _ in fits]
-    cross = [no_cross(rows, usages) for usages, _, _ in fits]
-    data_terms: list[Any] = [0.0] * len(fits)
-    for place, values in tiles(rows, new[0].dtype):
-        for number, (usages, step, add) in enumerate(fits):
-            new[number][place] = step(values, usages[place])
-            data_terms[number] += add(values, new[number][place], cross[number])
-    return list(zip(new, cross, data_terms, strict=True))
+def sweep_tiles(rows: Rows, usages: NDArray[Any], step: Step, add: Add) -> tuple[NDArray[Any], NDArray[Any], Any]:
+    """`step_tiles`, then `sum_tiles` of the new usages, tile by tile."""
+    new, cross, data_term = np.empty_like(usages), no_cross(rows, usages), 0.0
+    for place, values in tiles(rows, usages.dtype):
+        new[place] = step(values, usages[place])
+        data_term += add(values, new[place], cross)
+    return new, cross, data_term
