@@ -84,7 +84,7 @@ def plan_fit(
         If rows that must stay in memory do not fit, with how much is missing.
     """
     shards = plan_shards(inputs)
-    in_memory = held_here(inputs, shards, dtype) if here and rooms[0].device is None else ()
+    in_memory = held_here(inputs, shards, dtype, rooms[0]) if here else ()
     kept = first_draw(inputs.n_rows, batch_size, 0, shards.block_rows).pieces_kept if solver == "online" else 0
     footprint = Footprint(RunSpec(inputs, shards, dtype, [n_components], kept), in_memory)
     rows = sum(footprint.rows(shard) for shard in shards.shards)

@@ -43,7 +43,7 @@ class LocalEngine:
         self._inputs, self._plan, self._dtype = spec.inputs, spec.plan, spec.dtype
         self._n_threads = n_threads or usable_cores()
         room = replace(room_here(self._n_threads), device=Hardware.configured(spec.device).device_room())
-        self._held = held_here(spec.inputs, spec.plan, spec.dtype) if room.device is None else set[int]()
+        self._held = held_here(spec.inputs, spec.plan, spec.dtype, room)
         self._stays = resident(Footprint(spec, self._held), room, spec.plan.shards)
         place = place_in(room.device)
         self._residency = Residency(spec.plan.n_blocks, spec.dtype, self._n_threads, place, Shelf(room.shelf))

@@ -227,6 +227,8 @@ def _index_bytes(source: Source) -> int:
     return int(source.rows.indices.itemsize) if isinstance(source, MemorySource) else INDEX_BYTES
 
 
-def held_here(inputs: Inputs, plan: ShardPlan, dtype: str) -> set[int]:
-    """Shards, by index, that lie in the memory of this process as they are computed."""
+def held_here(inputs: Inputs, plan: ShardPlan, dtype: str, room: Room) -> set[int]:
+    """Shards, by index, that lie in the memory of this process as they are computed: none where a device computes."""
+    if room.device is not None:
+        return set()
     return {shard.index for shard in plan.shards if taken_as_it_is(inputs.stores[shard.store], shard, np.dtype(dtype))}

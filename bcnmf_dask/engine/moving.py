@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from bcnmf_dask.backend import copying_to_device, is_sparse, parts_of, slice_rows
+from bcnmf_dask.backend import copying_to_device, slice_rows
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.sources import stack
 from bcnmf_dask.engine.streamed import StreamedBlocks
-from bcnmf_dask.updates.rows import rows_pinned, rows_to_device, rows_to_host
+from bcnmf_dask.updates.rows import rows_nbytes, rows_pinned, rows_to_device, rows_to_host
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -169,9 +169,8 @@ def block_to_device(block: Block) -> Block:
 
 
 def bytes_on_device(block: Block) -> int:
-    """That a block takes there: CSR rows are also sorted by columns."""
-    copies = {role: 2 if is_sparse(rows) else 1 for role, rows in block.parts.items()}
-    return sum(copies[role] * part.nbytes for role, rows in block.parts.items() for part in parts_of(rows))
+    """That a block takes there."""
+    return sum(map(rows_nbytes, block.parts.values()))
 
 
 def pinned_block(block: Block) -> Block:

@@ -35,6 +35,11 @@ def row_sums(rows: Rows, dtype: Any) -> NDArray[Any]:
     return sums.astype(dtype, copy=False)
 
 
+def rows_nbytes(rows: Rows) -> int:
+    """Bytes that rows of the host take on a device; CSR rows twice, as they are also sorted by columns."""
+    return sum(part.nbytes for part in parts_of(rows)) * (2 if is_sparse(rows) else 1)
+
+
 def rows_pinned(rows: Rows) -> Rows:
     """Dense or CSR rows of the host, where a device fetches them fastest."""
     if not is_sparse(rows):

@@ -10,6 +10,7 @@ from bcnmf_dask.backend import parts_of
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.data.shards import plan_shards
 from bcnmf_dask.engine.base import RunSpec
+from bcnmf_dask.engine.limits import room_here
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.memory import Footprint, held_here
 from bcnmf_dask.fitting.factorize import factorize
@@ -51,7 +52,7 @@ def held(inputs, dtype="float32"):
 def footprint(inputs, dtype="float32"):
     """Bytes that the rows are said to add to this process."""
     plan = plan_shards(inputs)
-    counted = Footprint(RunSpec(inputs, plan, dtype, [K]), held_here(inputs, plan, dtype))
+    counted = Footprint(RunSpec(inputs, plan, dtype, [K]), held_here(inputs, plan, dtype, room_here(1)))
     return sum(counted.rows(shard) for shard in plan.shards)
 
 
