@@ -20,7 +20,9 @@ _inline = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=Tr
 
 
 @_compile
-def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: Any, new: Any, width: Any) -> None:
+def step_kullback_leibler(
+    rows: Any, usages: Any, basis: Any, sums: Any, floor: Any, step: Any, new: Any, width: Any
+) -> None:
     """Set ``new`` to the usages after some multiplicative steps.
 
     Parameters
@@ -31,6 +33,8 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
     basis : ndarray (n_features, padded)
     sums : ndarray (n_components,)
         Of the columns of the basis.
+    floor : ndarray (n_features,)
+        What the reconstruction is never below; see `bcnmf_dask.updates.basis.Basis`.
     step : (eps, exponent, times)
         The first in the type of the usages; of the last, see `bcnmf_dask.updates.multiplicative.Steps`.
     new : ndarray (n_rows, n_components)
@@ -39,13 +43,13 @@ def step_kullback_leibler(rows: Any, usages: Any, basis: Any, sums: Any, step: A
     """
     scratch = np.zeros((2, basis.shape[1]), basis.dtype)
     for row in range(usages.shape[0]):
-        _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
+        _step_quotients(rows, row, usages, basis, sums, floor, step, new, scratch, width)
         for _ in range(1, step[2]):
-            _step_quotients(rows, row, new, basis, sums, step, new, scratch, width)
+            _step_quotients(rows, row, new, basis, sums, floor, step, new, scratch, width)
 
 
 @_compile
-def sum_kullback_leibler(rows: Any, usages: Any, basis: Any, eps: Any, cross: Any, width: Any) -> float:
+def sum_kullback_leibler(rows: Any, usages: Any, basis: Any, floor: Any, cross: Any, width: Any) -> float:
     """Add ``(rows / reconstruction).T @ usages`` to ``cross``; return the sum of ``x log(x / reconstruction) - x``.
 
     Parameters as in `step_kullback_leibler`; ``cross`` is of the shape of the basis.
@@ -54,23 +58,23 @@ def sum_kullback_leibler(rows: Any, usages: Any, basis: Any, eps: Any, cross: An
     quotients = np.empty(_longest(rows[0]), basis.dtype)
     data_term = 0.0
     for row in range(usages.shape[0]):
-        data_term += _sum_quotients(rows, row, usages, basis, eps, cross, quotients, scratch, width)
+        data_term += _sum_quotients(rows, row, usages, basis, floor, cross, quotients, scratch, width)
     return data_term
 
 
 @_compile
 def sweep_kullback_leibler(
-    rows: Any, usages: Any, basis: Any, sums: Any, step: Any, new: Any, cross: Any, width: Any
+    rows: Any, usages: Any, basis: Any, sums: Any, floor: Any, step: Any, new: Any, cross: Any, width: Any
 ) -> float:
     """Both of the above, row by row: the second finds in the nearest cache what the first has fetched."""
     scratch = np.zeros((2, basis.shape[1]), basis.dtype)
     quotients = np.empty(_longest(rows[0]), basis.dtype)
     data_term = 0.0
     for row in range(usages.shape[0]):
-        _step_quotients(rows, row, usages, basis, sums, step, new, scratch, width)
+        _step_quotients(rows, row, usages, basis, sums, floor, step, new, scratch, width)
         for _ in range(1, step[2]):
-            _step_quotients(rows, row, new, basis, sums, step, new, scratch, width)
-        data_term += _sum_quotients(rows, row, new, basis, step[0], cross, quotients, scratch, width)
+            _step_quotients(rows, row, new, basis, sums, floor, step, new, scratch, width)
+        data_term += _sum_quotients(rows, row, new, basis, floor, cross, quotients, scratch, width)
     return data_term
 
 
@@ -112,15 +116,16 @@ def step_frobenius_at(numerators: Any, usages: Any, gram: Any, step: Any, new: A
 
 @_inline
 def _step_quotients(
-    rows: Any, row: int, usages: Any, basis: Any, sums: Any, step: Any, new: Any, scratch: Any, width: Any
+    rows: Any, row: int, usages: Any, basis: Any, sums: Any, floor: Any, step: Any, new: Any, scratch: Any, width: Any
 ) -> None:
     indptr, indices, values = rows
     eps, exponent, _ = step
     old = _usages_of(usages, row, scratch, width)
     numerator = zeros_like(old)
     for place in range(np.uintp(indptr[row]), np.uintp(indptr[row + 1])):  # unsigned: never counted from the end
-        features = load(basis, indices[place], width)
-        quotient = like(values[place], eps) / (dot(old, features) + eps)
+        feature = np.uintp(indices[place])
+        features = load(basis, feature, width)
+        quotient = like(values[place], eps) / (dot(old, features) + floor[feature])
         numerator = add_multiple(numerator, quotient, features)
     store(scratch, 1, numerator)
     _multiply(usages, row, scratch[1], sums, eps, exponent, new)
@@ -128,14 +133,15 @@ def _step_quotients(
 
 @_inline
 def _sum_quotients(
-    rows: Any, row: int, usages: Any, basis: Any, eps: Any, cross: Any, quotients: Any, scratch: Any, width: Any
+    rows: Any, row: int, usages: Any, basis: Any, floor: Any, cross: Any, quotients: Any, scratch: Any, width: Any
 ) -> float:
     indptr, indices, values = rows
     first, last = np.uintp(indptr[row]), np.uintp(indptr[row + 1])
     now = _usages_of(usages, row, scratch, width)
     for place in range(first, last):
-        feature = indices[place]
-        quotient = like(values[place], eps) / (dot(now, load(basis, feature, width)) + eps)
+        feature = np.uintp(indices[place])
+        least = floor[feature]
+        quotient = like(values[place], least) / (dot(now, load(basis, feature, width)) + least)
         store(cross, feature, add_multiple(load(cross, feature, width), quotient, now))
         quotients[place - first] = quotient
     return sum_of_logarithms(values[first:last], quotients)

@@ -10,23 +10,42 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows, column_sums, is_on_device, to_device
 from bcnmf_dask.kernels.lanes import padded, width_of
 
+PUBLISHED_FLOOR = 1e-16
+"""The guard of the paper's Kullback-Leibler updates, the same for every feature (arXiv 2602.22387)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """A basis, and what is made of it once, on demand.
+    """A basis with the floor of its reconstructions, and what is made of both once, on demand.
 
     Attributes
     ----------
     values : ndarray (n_features, n_components)
+    fixed : ndarray (n_features,) or None
+        Added to the reconstruction of every row under the Kullback-Leibler loss, in the dtype of the values; the
+        Frobenius loss needs none. None is `PUBLISHED_FLOOR`.
     """
 
     values: NDArray[Any]
+    fixed: NDArray[Any] | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the values, and of all that is made of them."""
         dtype: np.dtype[Any] = self.values.dtype
         return dtype
+
+    @cached_property
+    def floor(self) -> NDArray[Any]:
+        """What is added to the reconstruction at each feature."""
+        if self.fixed is not None:
+            return self.fixed
+        return np.full_like(self.values, PUBLISHED_FLOOR, shape=self.values.shape[:1])
+
+    @cached_property
+    def floor_sum(self) -> float:
+        """Over the features: what every row's reconstruction holds of it."""
+        return float(self.floor.sum(dtype=np.float64))
 
     @cached_property
     def sums(self) -> NDArray[Any]:
@@ -53,7 +72,7 @@ class Basis:
     @cached_property
     def on_device(self) -> "Basis":
         """The same on the device of this process."""
-        return Basis(to_device(self.values))
+        return Basis(to_device(self.values), None if self.fixed is None else to_device(self.fixed))
 
     def beside(self, rows: Rows) -> "Basis":
         """The same where some dense rows are."""

@@ -117,7 +117,7 @@ def csr_to_device(rows: Rows) -> DeviceCSR:
 def step_kullback_leibler(rows: DeviceCSR, usages: DeviceArray, basis: Basis, step: Step) -> DeviceArray:
     """Usages after the steps; see `bcnmf_dask.kernels.csr`."""
     new = cupy().empty_like(usages)
-    rows.rows.launch("step_kullback_leibler", usages, usages, basis.values, basis.sums, *_typed(step), new)
+    rows.rows.launch("step_kullback_leibler", usages, usages, basis.values, basis.sums, basis.floor, *_typed(step), new)
     return new
 
 
@@ -128,12 +128,10 @@ def step_frobenius(rows: DeviceCSR, usages: DeviceArray, basis: Basis, step: Ste
     return new
 
 
-def sum_kullback_leibler(
-    rows: DeviceCSR, usages: DeviceArray, basis: Basis, eps: Any
-) -> tuple[DeviceArray, DeviceArray]:
+def sum_kullback_leibler(rows: DeviceCSR, usages: DeviceArray, basis: Basis) -> tuple[DeviceArray, DeviceArray]:
     """The cross (n_features, n_components) and the data term, float64."""
     cross, data_terms = _room(rows, usages)
-    rows.columns.launch("sum_kullback_leibler", usages, usages, basis.values, eps, cross, data_terms)
+    rows.columns.launch("sum_kullback_leibler", usages, usages, basis.values, basis.floor, cross, data_terms)
     return cross, data_terms.sum()
 
 

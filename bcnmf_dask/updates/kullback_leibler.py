@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows, column_sums, is_sparse, parts_of
 from bcnmf_dask.kernels import csr
 from bcnmf_dask.updates import device_csr
-from bcnmf_dask.updates.basis import Basis
+from bcnmf_dask.updates.basis import PUBLISHED_FLOOR, Basis
 from bcnmf_dask.updates.dense import add_cross, sum_of_logarithms, times_basis
 from bcnmf_dask.updates.device_csr import DeviceCSR
 from bcnmf_dask.updates.multiplicative import Steps, multiply
 from bcnmf_dask.updates.statistics import Statistics
 from bcnmf_dask.updates.tiles import step_tiles, sum_tiles, sweep_tiles
 
-EPS = 1e-16
+EPS = PUBLISHED_FLOOR
 
 
 def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> NDArray[Any]:
@@ -41,7 +41,7 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) 
         return stepped
     if is_sparse(rows):
         new, step = np.empty_like(usages), _step_of(usages, steps)
-        csr.step_kullback_leibler(parts_of(rows), usages, basis.lanes, basis.sums, step, new, basis.width)
+        csr.step_kullback_leibler(parts_of(rows), usages, basis.lanes, basis.sums, basis.floor, step, new, basis.width)
         return new
     return step_tiles(rows, usages, partial(_step, basis.beside(rows), steps))
 
@@ -49,12 +49,12 @@ def update_usages(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) 
 def contribute(rows: Rows, usages: NDArray[Any], basis: Basis) -> Statistics:
     """What these rows add to the `Statistics` of a sweep, at the new usages and the same basis."""
     if isinstance(rows, DeviceCSR):
-        return _statistics(usages, *device_csr.sum_kullback_leibler(rows, usages, basis.on_device, _eps_of(usages)))
+        return _statistics(usages, basis, *device_csr.sum_kullback_leibler(rows, usages, basis.on_device))
     if is_sparse(rows):
-        cross, eps = np.zeros_like(basis.lanes), _eps_of(usages)
-        data_term = csr.sum_kullback_leibler(parts_of(rows), usages, basis.lanes, eps, cross, basis.width)
-        return _statistics(usages, cross, data_term)
-    return _statistics(usages, *sum_tiles(rows, usages, partial(_sum, basis.beside(rows))))
+        cross = np.zeros_like(basis.lanes)
+        data_term = csr.sum_kullback_leibler(parts_of(rows), usages, basis.lanes, basis.floor, cross, basis.width)
+        return _statistics(usages, basis, cross, data_term)
+    return _statistics(usages, basis, *sum_tiles(rows, usages, partial(_sum, basis.beside(rows))))
 
 
 def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple[NDArray[Any], Statistics]:
@@ -65,11 +65,11 @@ def sweep(rows: Rows, usages: NDArray[Any], basis: Basis, steps: Steps) -> tuple
     if is_sparse(rows):
         new = np.empty_like(usages)
         cross, step = np.zeros_like(basis.lanes), _step_of(usages, steps)
-        given = parts_of(rows), usages, basis.lanes, basis.sums, step
-        return new, _statistics(new, cross, csr.sweep_kullback_leibler(*given, new, cross, basis.width))
+        given = parts_of(rows), usages, basis.lanes, basis.sums, basis.floor, step
+        return new, _statistics(new, basis, cross, csr.sweep_kullback_leibler(*given, new, cross, basis.width))
     basis = basis.beside(rows)
     new, cross, data_term = sweep_tiles(rows, usages, partial(_step, basis, steps), partial(_sum, basis))
-    return new, _statistics(new, cross, data_term)
+    return new, _statistics(new, basis, cross, data_term)
 
 
 def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]) -> NDArray[Any]:
@@ -81,11 +81,7 @@ def _step(basis: Basis, steps: Steps, values: NDArray[Any], usages: NDArray[Any]
 
 def _step_of(usages: NDArray[Any], steps: Steps) -> tuple[Any, float, int]:
     """As the kernels want it."""
-    return _eps_of(usages), steps.exponent, steps.times
-
-
-def _eps_of(usages: NDArray[Any]) -> Any:
-    return usages.dtype.type(EPS)
+    return usages.dtype.type(EPS), steps.exponent, steps.times
 
 
 def _sum(basis: Basis, values: NDArray[Any], usages: NDArray[Any], cross: NDArray[Any]) -> Any:
@@ -96,13 +92,14 @@ def _sum(basis: Basis, values: NDArray[Any], usages: NDArray[Any], cross: NDArra
 
 def _quotients(values: NDArray[Any], usages: NDArray[Any], basis: Basis) -> NDArray[Any]:
     reconstruction: NDArray[Any] = usages @ basis.values.T
-    reconstruction += reconstruction.dtype.type(EPS)
+    reconstruction += basis.floor
     np.divide(values, reconstruction, out=reconstruction)
     return reconstruction
 
 
-def _statistics(usages: NDArray[Any], cross: NDArray[Any], data_term: Any) -> Statistics:
-    """Of sums over rows; what pads the cross is cut off."""
+def _statistics(usages: NDArray[Any], basis: Basis, cross: NDArray[Any], data_term: Any) -> Statistics:
+    """Of sums over rows; what pads the cross is cut off. The floor is part of the sum of every reconstruction."""
+    data_term = data_term + usages.shape[0] * basis.floor_sum
     mass = column_sums(usages, np.float64)
     return Statistics(cross[:, : usages.shape[1]].astype(np.float64, order="C", copy=False), mass, data_term)
 

@@ -167,7 +167,18 @@ def compiled(text, *options):
     """C++ as a library, for the length of this process."""
     folder = Path(mkdtemp(prefix="bcnmf-emulated-"))
     (folder / "all.cpp").write_text(text)
-    command = ["g++", *options, "-shared", "-fPIC", "-w", "-o", folder / "all.so", folder / "all.cpp"]
+    # By default GNU's loader gives all libraries one copy of static arrays within templates: that of another size.
+    command = [
+        "g++",
+        *options,
+        "-shared",
+        "-fPIC",
+        "-fno-gnu-unique",
+        "-w",
+        "-o",
+        folder / "all.so",
+        folder / "all.cpp",
+    ]
     subprocess.run(command, check=True)
     library = ctypes.CDLL(str(folder / "all.so"))
     shutil.rmtree(folder)

@@ -45,7 +45,9 @@ def test_kullback_leibler_of_any_width(dtype, index, k, damping):
     dense, rows, usages, basis, step = given(dtype, index=index, k=k, damping=damping)
     h, w = usages.astype(float), basis.values.astype(float)
     new, cross = np.empty_like(usages), np.zeros_like(basis.lanes)
-    data_term = sweep_kullback_leibler(rows, usages, basis.lanes, basis.sums, step, new, cross, basis.width)
+    data_term = sweep_kullback_leibler(
+        rows, usages, basis.lanes, basis.sums, basis.floor, step, new, cross, basis.width
+    )
     expected = h * ((dense / (h @ w.T)) @ w / w.sum(axis=0)) ** damping
     np.testing.assert_allclose(new, expected, rtol=DTYPES[dtype])
     positive = expected.copy()
@@ -76,22 +78,20 @@ def test_frobenius_of_any_width(dtype, index, k, damping):
 def test_a_sweep_has_the_bits_of_its_two_halves(dtype, k):
     _, rows, usages, basis, step = given(dtype, k=k)
     for sweep, do, add, extra in (
-        (sweep_kullback_leibler, step_kullback_leibler, kullback_leibler_sums(step), basis.sums),
-        (sweep_frobenius, step_frobenius, frobenius_sums, basis.gram_lanes),
+        (sweep_kullback_leibler, step_kullback_leibler, kullback_leibler_sums, (basis.sums, basis.floor)),
+        (sweep_frobenius, step_frobenius, frobenius_sums, (basis.gram_lanes,)),
     ):
         new, cross = np.empty_like(usages), np.zeros_like(basis.lanes)
-        data_term = sweep(rows, usages, basis.lanes, extra, step, new, cross, basis.width)
+        data_term = sweep(rows, usages, basis.lanes, *extra, step, new, cross, basis.width)
         again, cross_again = np.empty_like(usages), np.zeros_like(basis.lanes)
-        do(rows, usages, basis.lanes, extra, step, again, basis.width)
+        do(rows, usages, basis.lanes, *extra, step, again, basis.width)
         assert add(rows, again, basis, cross_again) == data_term
         np.testing.assert_array_equal(again, new)
         np.testing.assert_array_equal(cross_again, cross)
 
 
-def kullback_leibler_sums(step):
-    return lambda rows, usages, basis, cross: sum_kullback_leibler(
-        rows, usages, basis.lanes, step[0], cross, basis.width
-    )
+def kullback_leibler_sums(rows, usages, basis, cross):
+    return sum_kullback_leibler(rows, usages, basis.lanes, basis.floor, cross, basis.width)
 
 
 def frobenius_sums(rows, usages, basis, cross):
@@ -173,7 +173,7 @@ def test_an_explicit_zero_adds_nothing(dtype):
     basis, usages = Basis(np.array([[0.0], [1.0]], dtype)), np.ones((1, 1), dtype)
     rows = (np.array([0, 2]), np.array([0, 1]), np.array([0.0, 3.0], dtype))  # 0 / 0 but for eps
     cross = np.zeros_like(basis.lanes)
-    data_term = sum_kullback_leibler(rows, usages, basis.lanes, np.dtype(dtype).type(1e-16), cross, basis.width)
+    data_term = sum_kullback_leibler(rows, usages, basis.lanes, basis.floor, cross, basis.width)
     np.testing.assert_allclose(cross[:, 0], [0.0, 3.0])
     assert data_term == pytest.approx(3 * np.log(3) - 3)
 

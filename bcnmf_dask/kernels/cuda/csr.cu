@@ -80,8 +80,8 @@ __device__ REAL power(REAL ratio, REAL exponent) {
     return pow(ratio, exponent);
 }
 
-// Calls `add(value, factors, inside)` for the stored values of a line, with the row of `factor` that each belongs to;
-// every thread of a warp as often, as they exchange numbers. Where no value is left the value is zero.
+// Calls `add(value, factors, index)` for the stored values of a line, with the row of `factor` that each belongs to and
+// its number; every thread of a warp as often, as they exchange numbers. Where no value is left the value is zero.
 template <typename Add>
 __device__ void visit(const Team& team, const POINTER* pointers, const INDEX* indices, const VALUE* values,
                       const REAL* factor, Add add) {
@@ -89,13 +89,15 @@ __device__ void visit(const Team& team, const POINTER* pointers, const INDEX* in
     for (long long start = first; start < behind; start += AHEAD * GROUPS) {
         REAL value[AHEAD];
         Components factors[AHEAD];
+        INDEX index[AHEAD];
         for (int ahead = 0; ahead < AHEAD; ++ahead) {
             const long long place = start + ahead * GROUPS + team.group;
             const bool inside = place < behind;
             value[ahead] = inside ? REAL(values[place]) : REAL(0);
-            factors[ahead] = team.load(factor, inside ? indices[place] : 0);
+            index[ahead] = inside ? indices[place] : static_cast<INDEX>(0);
+            factors[ahead] = team.load(factor, index[ahead]);
         }
-        for (int ahead = 0; ahead < AHEAD; ++ahead) add(value[ahead], factors[ahead]);
+        for (int ahead = 0; ahead < AHEAD; ++ahead) add(value[ahead], factors[ahead], index[ahead]);
     }
 }
 
@@ -108,15 +110,15 @@ __device__ void multiply(Components& usages, const Components& numerators, const
 
 extern "C" __global__ void step_kullback_leibler(long long n_lines, const int* chosen, const POINTER* pointers,
                                                  const INDEX* indices, const VALUE* values, const REAL* usages,
-                                                 const REAL* basis, const REAL* sums, REAL eps, REAL exponent,
-                                                 int times, REAL* fresh) {
+                                                 const REAL* basis, const REAL* sums, const REAL* floor, REAL eps,
+                                                 REAL exponent, int times, REAL* fresh) {
     const Team team(n_lines, chosen);
     Components now = team.load(usages, team.line);
     const Components denominators = team.load(sums, 0);
     for (int step = 0; step < times; ++step) {
         Components numerators = {};
-        visit(team, pointers, indices, values, basis, [&](REAL value, const Components& features) {
-            const REAL quotient = value / (dot(now, features) + eps);
+        visit(team, pointers, indices, values, basis, [&](REAL value, const Components& features, INDEX index) {
+            const REAL quotient = value / (dot(now, features) + floor[index]);
             for (int part = 0; part < PARTS; ++part) numerators.part[part] += quotient * features.part[part];
         });
         for (int part = 0; part < PARTS; ++part) numerators.part[part] = team.over_groups(numerators.part[part]);
@@ -132,7 +134,7 @@ extern "C" __global__ void step_frobenius(long long n_lines, const int* chosen, 
     const Team team(n_lines, chosen);
     Components now = team.load(usages, team.line);
     Components numerators = {};
-    visit(team, pointers, indices, values, basis, [&](REAL value, const Components& features) {
+    visit(team, pointers, indices, values, basis, [&](REAL value, const Components& features, INDEX) {
         for (int part = 0; part < PARTS; ++part) numerators.part[part] += value * features.part[part];
     });
     for (int part = 0; part < PARTS; ++part) numerators.part[part] = team.over_groups(numerators.part[part]);
@@ -179,12 +181,14 @@ struct Sums {
 
 extern "C" __global__ void sum_kullback_leibler(long long n_lines, const int* chosen, const POINTER* pointers,
                                                 const INDEX* rows, const VALUE* values, const REAL* usages,
-                                                const REAL* basis, REAL eps, double* cross, double* data_terms) {
+                                                const REAL* basis, const REAL* floor, double* cross,
+                                                double* data_terms) {
     const Team team(n_lines, chosen);
     const Components features = team.load(basis, team.line);
+    const REAL least = floor[team.line];
     Sums sums;
-    visit(team, pointers, rows, values, usages, [&](REAL value, const Components& now) {
-        const REAL quotient = value / (dot(now, features) + eps);
+    visit(team, pointers, rows, values, usages, [&](REAL value, const Components& now, INDEX) {
+        const REAL quotient = value / (dot(now, features) + least);
         sums.add(quotient, now);
         if (value > REAL(0)) sums.data_term += double(value) * (double(log(quotient)) - 1.0);
     });
@@ -196,7 +200,7 @@ extern "C" __global__ void sum_frobenius(long long n_lines, const int* chosen, c
                                          double* data_terms) {
     const Team team(n_lines, chosen);
     Sums sums;
-    visit(team, pointers, rows, values, usages, [&](REAL value, const Components& now) {
+    visit(team, pointers, rows, values, usages, [&](REAL value, const Components& now, INDEX) {
         sums.add(value, now);
         sums.data_term += double(value) * double(value);
     });
