@@ -11,12 +11,13 @@ from sklearn.utils import check_random_state
 
 from bcnmf_dask.data.features import Matching
 from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.data.kinds import is_table
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitted import FittedMixin, check_path, warn_of
 from bcnmf_dask.fitting.checkpointing import Checkpointing
 from bcnmf_dask.fitting.factorize import Out, factorize
 from bcnmf_dask.fitting.loop import Callback
-from bcnmf_dask.fitting.parameters import check_parameter
+from bcnmf_dask.fitting.parameters import check_parameter, loss_named
 from bcnmf_dask.fitting.settings import Settings
 
 
@@ -38,7 +39,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         ``"mean"``: the background counts ``alpha * n_target / n_background``, so that ``alpha`` means the same
         for any number of cells. ``"sum"``: the published objective.
     loss : {"kullback-leibler", "frobenius"}
-        Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images.
+        Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images. Also by the names
+        ``"kl"`` and ``"poisson"``, and ``"sse"``.
     solver : {"published", "accelerated", "online"}
         ``"published"``: one multiplicative step of usages and basis per sweep. ``"accelerated"``: longer steps of the
         same kind, about a third of the sweeps to the same components; should the objective of a sample of cells rise,
@@ -117,7 +119,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     def fit(
         self,
         target: Any,
-        y: Any = None,  # noqa: ARG002
+        y: Any = None,
         *,
         background: Any = None,
         client: Any = None,
@@ -139,8 +141,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``
             or ``.npz``. Usages come back as NumPy; for arrays of CuPy as CuPy; for a DataArray as DataArray; for a
             Dask array or a path as a lazy Dask array over the store ``out``.
-        y : ignored
-            For scikit-learn's conventions.
+        y : None or one-dimensional labels, ignored
+            For scikit-learn's conventions. A table here is refused: the background is given by name.
         client : Client, str, False or None
             Where to run. None: the current Dask client if an input is a Dask collection and one is active,
             else this process. False: this process. A client, an address, or a scheduler file: that cluster.
@@ -187,8 +189,13 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
 
         Warns
         -----
-        ConvergenceWarning, CollapseWarning, DataWarning
+        ConvergenceWarning, CollapseWarning
+            How the fit ended.
+        DataWarning
+            What was seen in the data as it was loaded: values that do not go with the loss, and where the sides differ
+            in what the contrast should not be about (scale, counts or not, labels of ``obs``), or hold the same rows.
         """
+        _refuse_second_table(y)
         settings = self._settings()
         check_parameter("dtype", self.dtype)
         check_parameter("device", device)
@@ -226,7 +233,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             n_components=self.n_components,
             alpha=self.alpha,
             weighting=self.weighting,
-            loss=self.loss,
+            loss=loss_named(self.loss),
             damping=self.damping,
             max_iter=self.max_iter,
             tol=self.tol,
@@ -242,6 +249,15 @@ def _check_callbacks(callbacks: Any) -> None:
         raise InputError(
             f"callbacks: got {callbacks!r}. Expected a sequence of functions, each called with a SweepRecord: a single "
             "one is given as [function]."
+        )
+
+
+def _refuse_second_table(y: Any) -> None:
+    """What stands in the second place is no background, which would be silently left out."""
+    if is_table(y):
+        raise InputError(
+            f"y: got a table ({type(y).__name__}) in the second place, where scikit-learn has labels, and ignored. "
+            "Expected the background by its name: fit(target, background=...)."
         )
 
 
