@@ -48,6 +48,10 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         the usages in one more: for data that can be read only a few times.
     batch_size : int or None
         Cells of a batch, for the online solver alone. None: a hundredth of them, but 100 to 8192.
+    converged_usages : bool or None
+        Whether the usages of all cells are fitted to the final components in one more visit, to the minimum of each
+        cell's divergence, as `transform` does. None: not for the published solver, whose own usages lag a little
+        behind; else yes.
     damping : float or None
         Exponent of the published steps, in (0, 1]. None: 1.0 for Frobenius, 0.5 for Kullback-Leibler.
     init : "random" or mapping
@@ -96,6 +100,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         loss: str = "kullback-leibler",
         solver: str = "published",
         batch_size: int | None = None,
+        converged_usages: bool | None = None,
         damping: float | None = None,
         init: str | Mapping[str, NDArray[Any]] = "random",
         max_iter: int = 500,
@@ -109,6 +114,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         self.loss = loss
         self.solver = solver
         self.batch_size = batch_size
+        self.converged_usages = converged_usages
         self.damping = damping
         self.init = init
         self.max_iter = max_iter
@@ -240,6 +246,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             seed=_seed(self.random_state),
             solver=self.solver,
             batch_size=self.batch_size,
+            converged_usages=self.converged_usages,
             start=start,
         )
 

@@ -5,7 +5,9 @@ import warnings
 from numbers import Integral
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -14,21 +16,30 @@ from bcnmf_dask.data.inputs import Inputs, read_rows
 from bcnmf_dask.errors import CollapseWarning, InputError
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.parameters import check_parameter
+from bcnmf_dask.fitting.profiles import Surroundings
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.results.result import load_result, save_result
 from bcnmf_dask.results.summary import summarise
-from bcnmf_dask.solvers.published import FixedBasis
-
-SWEEPS = 500
-"""At most, of a transform after a fit that made none."""
 
 
 class FittedMixin(TransformerMixin, BaseEstimator):
     """Learnt attributes from a `FitResult`, and what is said, saved and loaded of it."""
 
-    def transform(self, rows: Any, *, layer: str | None = None, client: Any = None, device: str = "auto") -> Any:
-        """Usages of new rows at the fitted components.
+    def transform(
+        self,
+        rows: Any,
+        *,
+        layer: str | None = None,
+        client: Any = None,
+        device: str = "auto",
+        out: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Usages of new rows at the fitted components: those that minimise the divergence of each row.
+
+        With the floor of the reconstruction (``floor_``) as part of the model this is a convex problem, solved row by
+        row: an answer depends on no other row and on no seed. ``transform_run_`` then says how many iterations it took
+        and the largest residual: what the divergence of a row may lie above its minimum, as a share of its sum.
 
         Parameters
         ----------
@@ -37,7 +48,9 @@ class FittedMixin(TransformerMixin, BaseEstimator):
         layer : str, optional
             Layer of the AnnData to use instead of ``X``; after a fit of an AnnData, the same layer.
         client, device
-            Where to run, as for `fit`.
+            Where to run, as for `fit`. Rows on a device are solved on its host.
+        out : path, optional
+            Where the usages are written, as a saved fit of these rows; needed to keep lazy ones.
 
         Returns
         -------
@@ -47,32 +60,96 @@ class FittedMixin(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Rows that cannot be used, lack a feature of the fit, or are of another layer.
+            Rows that cannot be used, lack a feature of the fit, or are of another layer; or an ``out`` that exists.
         ClusterError, NumericalError
             As for `fit`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If any row did not get to its minimum.
         """
         check_is_fitted(self)
-        check_parameter("device", device)
-        inputs = read_rows(rows, features=self.result_.features, n_features=self.n_features_in_, layer=layer)
-        self._refuse_other_layer(inputs)
-        fitted = self.result_.parameters  # not those of the estimator, which may have been set since
-        settings = Settings(
-            n_components=len(self.components_),
-            alpha=0.0,
-            weighting="mean",
-            loss=fitted["loss"],
-            damping=fitted["effective_damping"],
-            max_iter=fitted["max_iter"] if fitted["solver"] != "online" else SWEEPS,  # there it counts passes
-            tol=fitted["tol"],
-            seed=fitted["random_state"],
-            start={"components": self.components_},
-        )
-        solver = FixedBasis(settings.effective_damping())
-        (result,) = factorize(inputs, [settings], dtype=fitted["dtype"], client=client, device=device, solvers=[solver])
+        result = self._fitted_to(self.components_, rows, layer, client, device, out)
+        self.transform_run_ = result.run
+        if not result.status.converged:
+            warnings.warn(result.status.sentence, ConvergenceWarning, stacklevel=2)
         return result.target_usages
 
+    def explained_fraction(
+        self, rows: Any, *, layer: str | None = None, client: Any = None, device: str = "auto"
+    ) -> Any:
+        """The share of each row (cell) that the components explain beside the mean profile of the background.
+
+        Usages are fitted together with one further, fixed component: the mean profile of the background (of the target
+        where there is no background). Fitted alone, Kullback-Leibler usages must take up all of a row.
+
+        Parameters
+        ----------
+        rows, layer, client, device
+            As for `transform`.
+
+        Returns
+        -------
+        array (n rows,)
+            Between 0 and 1; nan for a row without a positive value. NumPy, DataArray or a lazy Dask array, as
+            `transform` returns usages.
+
+        Raises
+        ------
+        InputError, ClusterError, NumericalError
+            As for `transform`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            As for `transform`.
+        """
+        check_is_fitted(self)
+        components = np.vstack([self.components_, self.result_.profile])
+        result = self._fitted_to(components, rows, layer, client, device, None)
+        if not result.status.converged:
+            warnings.warn(result.status.sentence, ConvergenceWarning, stacklevel=2)
+        usages = result.target_usages
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return usages[:, :-1].sum(axis=1) / usages.sum(axis=1)
+
+    def _fitted_to(
+        self, components: NDArray[Any], rows: Any, layer: str | None, client: Any, device: str, out: Any
+    ) -> FitResult:
+        """Usages of rows at some components, with all that is around them in this fit."""
+        check_parameter("device", device)
+        if out is not None:
+            check_path("out", out)
+        fitted = self.result_
+        inputs = read_rows(rows, features=fitted.features, n_features=self.n_features_in_, layer=layer)
+        self._refuse_other_layer(inputs)
+        settings = Settings(
+            n_components=len(components),
+            alpha=0.0,
+            weighting="mean",
+            loss=fitted.parameters["loss"],  # not that of the estimator, which may have been set since
+            damping=None,
+            max_iter=1,
+            tol=0.0,
+            seed=fitted.parameters["random_state"],
+            start={"components": components},
+        )
+        (result,) = factorize(
+            inputs,
+            [settings],
+            dtype=fitted.parameters["dtype"],
+            client=client,
+            device=device,
+            outs=[out],
+            fixed=Surroundings(fitted.profile, fitted.floor),
+        )
+        return result
+
     def summary(self, n_top: int = 10) -> pd.DataFrame:
-        """One row per component: shares of target and background signal, log2 ratio, top features.
+        """One row per component: is it stronger in the target, by how much, in how many cells, and by which features.
+
+        `bcnmf_dask.results.summary.summarise` explains each column. Printed, it shows all of them.
 
         Raises
         ------
@@ -132,6 +209,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
         self.status_ = result.status
         self.converged_ = result.status.converged
         self.run_ = result.run
+        self.floor_ = result.floor
         self.n_features_in_ = result.components.shape[1]
         if result.features is not None:
             self.feature_names_in_ = result.features

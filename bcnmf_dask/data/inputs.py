@@ -93,6 +93,11 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
     @property
+    def labels(self) -> dict[Role, str]:
+        """What the caller calls the rows of each role: the labels they were chosen by, or the name of the role."""
+        return {role: part.label or self.called[role] for role, part in self.sides.items()}
+
+    @property
     def paths(self) -> tuple[PathSource | None, ...]:
         """Per store, its source if that is a path, which any process can read, any number of times; else None."""
         return tuple(one.source if isinstance(one.source, PathSource) else None for one in self.stores)

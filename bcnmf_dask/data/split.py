@@ -61,9 +61,14 @@ def split(
     target_rows = _rows_with(labels, target, key, "target")
     background_rows = _rows_with(labels, background, key, "background")
     return (
-        Labelled(table, target_rows, features, key),
-        Labelled(table, background_rows, features, key),
+        Labelled(table, target_rows, features, key, _joined(target)),
+        Labelled(table, background_rows, features, key, _joined(background)),
     )
+
+
+def _joined(wanted: Any) -> str:
+    """The labels of a side, as one."""
+    return " + ".join(map(str, wanted)) if pd.api.types.is_list_like(wanted) else str(wanted)
 
 
 def _rows_with(labels: "pd.Series[Any]", wanted: Any, key: str, role: str) -> Mask:

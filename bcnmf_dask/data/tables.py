@@ -142,12 +142,15 @@ class Labelled:
         None is every feature.
     key : str or None
         The column of labels that the rows were chosen by.
+    label : str or None
+        The labels that they have there.
     """
 
     table: Table
     rows: Mask | None
     features: Mask | None
     key: str | None = None
+    label: str | None = None
 
     @property
     def n_rows(self) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.shards import ShardPlan
-from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.orders import Closing, Order, Sample
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.updates.statistics import Role
 
@@ -203,7 +203,7 @@ class Engine(Protocol):
         """
         ...
 
-    def evaluate(self, orders: Sequence[Order]) -> list[Record]:
+    def evaluate(self, closings: Sequence[Closing]) -> list[Record]:
         """The summed `Evaluation` of every fit at its usages and the basis given. Changes nothing."""
         ...
 

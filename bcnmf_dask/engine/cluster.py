@@ -26,7 +26,7 @@ from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.holdings import Holdings
 from bcnmf_dask.engine.local import create_all_usages, cut_starts, total
 from bcnmf_dask.engine.memory import Footprint
-from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.orders import Closing, Order, Sample
 from bcnmf_dask.engine.scratch import Scratch
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.engine.waiting import Loss
@@ -122,9 +122,9 @@ class ClusterEngine:
         part = self._persist("sample", lambda: self._visit(tasks.sample, samples))
         return self._totals(part), _times(part, time.perf_counter() - started)
 
-    def evaluate(self, orders: Sequence[Order]) -> list[Record]:
+    def evaluate(self, closings: Sequence[Closing]) -> list[Record]:
         """See `Engine.evaluate`."""
-        return self._totals(self._persist("evaluate", lambda: self._visit(tasks.evaluate, orders)))
+        return self._totals(self._persist("evaluate", lambda: self._visit(tasks.evaluate, closings)))
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:
         """See `Engine.usages`."""

@@ -21,7 +21,7 @@ from bcnmf_dask.engine.gathering import whole
 from bcnmf_dask.engine.hardware import Hardware, place_in
 from bcnmf_dask.engine.limits import room_here
 from bcnmf_dask.engine.memory import Footprint, held_here, resident
-from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.orders import Closing, Order, Sample
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.shelf import Shelf
 from bcnmf_dask.engine.summing import Visit
@@ -88,10 +88,10 @@ class LocalEngine:
         """See `Engine.sample`."""
         return self._timed(self._residency.sample, samples)
 
-    def evaluate(self, orders: Sequence[Order]) -> list[Record]:
+    def evaluate(self, closings: Sequence[Closing]) -> list[Record]:
         """See `Engine.evaluate`."""
         self._residency.place.finish()  # as `_timed` does
-        return [on_host(total(self._plan.n_blocks, [nodes])) for nodes in self._residency.evaluate(orders).nodes]
+        return [on_host(total(self._plan.n_blocks, [nodes])) for nodes in self._residency.evaluate(closings).nodes]
 
     def usages(self, order: Order, role: Role) -> NDArray[Any]:
         """See `Engine.usages`."""

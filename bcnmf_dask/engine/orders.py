@@ -1,16 +1,17 @@
 """What a fit asks of a visit of the rows: a sweep of all of them, or the sums over a sample."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import owned, to_device
+from bcnmf_dask.backend import owned, to_device, to_host
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import Steps
+from bcnmf_dask.updates.optimal import Optimum
 from bcnmf_dask.updates.statistics import Role
 
 Runs = tuple[Role, NDArray[np.int64]]
@@ -25,17 +26,20 @@ class _Visit:
     ----------
     basis : ndarray (n_features, n_components)
         In the dtype of the run; columns sum to one (or are zero).
-    steps : Steps
+    steps : Steps or Optimum
         What the usages of each row go through.
+    floor : ndarray (n_features,) or None
+        See `bcnmf_dask.updates.basis.Basis`.
     """
 
     basis: NDArray[Any]
-    steps: Steps
+    steps: Steps | Optimum
+    floor: NDArray[Any] | None = field(default=None, kw_only=True)
 
     @cached_property
     def prepared(self) -> Basis:
         """The basis, and what is made of it for all blocks."""
-        return Basis(self.basis)
+        return Basis(self.basis, self.floor)
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields: what is prepared stays here."""
@@ -85,6 +89,24 @@ class Order(_Visit):
     def unscaled(self) -> "Order":
         """The same for the usages as they are, not yet matched to the basis."""
         return replace(self, scales=np.ones_like(self.scales))
+
+
+@dataclass(frozen=True)
+class Closing(Order):
+    """What one fit wants of the last visit: all rows as its finished factors describe them.
+
+    Attributes
+    ----------
+    profile : ndarray (n_features,)
+        The mean profile of the background in the dtype of the run; its sum is one, or zero.
+    """
+
+    profile: NDArray[Any]
+
+    @cached_property
+    def beside_profile(self) -> Basis:
+        """The basis with the profile as one more component."""
+        return Basis(np.column_stack([to_host(self.basis), self.profile]), self.floor)
 
 
 @dataclass(frozen=True)

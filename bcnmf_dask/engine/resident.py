@@ -19,7 +19,7 @@ from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.digests import digest
 from bcnmf_dask.engine.gathering import Gathered, gather
-from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.orders import Closing, Order, Sample
 from bcnmf_dask.engine.origin import start_usages
 from bcnmf_dask.engine.places import Place
 from bcnmf_dask.engine.shard_state import (
@@ -211,14 +211,14 @@ class Residency:
         visited = [held.only(held.having(wanted), held.having(later)) for held in self._held()]
         return self._visitors.sum(visited, len(samples), leaf)
 
-    def evaluate(self, orders: Sequence[Order]) -> Visit:
+    def evaluate(self, closings: Sequence[Closing]) -> Visit:
         """Sum the `Evaluation` of every fit over the subtrees that are complete here."""
 
         def leaf(held: HeldShard, block: Block) -> Iterator[Record]:
-            return (evaluate_block(block, held.state(order, order.stamp), order) for order in orders)
+            return (evaluate_block(block, held.state(closing, closing.stamp), closing) for closing in closings)
 
         with self.visiting:
-            return self._as_it_fits(lambda: self._visitors.sum(self._held(), len(orders), leaf))
+            return self._as_it_fits(lambda: self._visitors.sum(self._held(), len(closings), leaf))
 
     def _as_it_fits(self, visit: Callable[[], T]) -> T:
         """What a visit gives, once there is the memory for it."""

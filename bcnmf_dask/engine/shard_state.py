@@ -3,24 +3,26 @@
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import column_sums, is_on_device, to_host
+from bcnmf_dask.backend import Rows, column_sums, is_on_device, to_host
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block
 from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.engine.base import FitSpec, Recipe
 from bcnmf_dask.engine.blocks import Blocks
-from bcnmf_dask.engine.orders import Order, Runs, Sample
+from bcnmf_dask.engine.orders import Closing, Order, Runs, Sample
 from bcnmf_dask.engine.tree import Record, on_host
 from bcnmf_dask.errors import ClusterError
 from bcnmf_dask.updates.initialise import even_usages
-from bcnmf_dask.updates.losses import LOSSES, SweepTogether
+from bcnmf_dask.updates.losses import LOSSES, Loss, SweepTogether
+from bcnmf_dask.updates.multiplicative import Steps
+from bcnmf_dask.updates.optimal import Optimum
 from bcnmf_dask.updates.rows import pick_rows
-from bcnmf_dask.updates.statistics import Evaluation, Role
+from bcnmf_dask.updates.statistics import CARRIED, Evaluation, Role
 from bcnmf_dask.updates.together import Group, SharedRows
 
 Usages = Mapping[Role, NDArray[Any]]
@@ -143,7 +145,7 @@ def sweep_fits(block: Block, steps: Sequence[Step], groups: Sequence[Group], dty
     shared = {role: SharedRows(rows, dtype) for role, rows in block.parts.items()}
     for group in groups:
         members = [steps[number] for number in group.numbers]
-        fresh = all(step.ahead() is not step.old for step in members)
+        fresh = all(step.ahead() is not step.old and isinstance(step.order.steps, Steps) for step in members)
         sweep = LOSSES[members[0].old.spec.loss].sweep_together if len(members) > 1 and fresh else None
         if sweep is None:
             records = [sweep_block(block, step.old, step.ahead(), step.order) for step in members]
@@ -158,7 +160,7 @@ def _sweep_group(
     block: Block, shared: Mapping[Role, SharedRows], members: Sequence[Step], group: Group, sweep: SweepTogether
 ) -> list[Record]:
     records: list[dict[Role, Any]] = [{} for _ in members]
-    wanted = [step.order.steps for step in members]
+    wanted = [cast(Steps, step.order.steps) for step in members]
     for role, rows in shared.items():
         place = block.places[role]
         old = [scaled(step.old.usages[role][place], step.order) for step in members]
@@ -174,13 +176,21 @@ def sweep_block(block: Block, state: FitState, ahead: FitState, order: Order) ->
     record: dict[Role, Any] = {}
     for role, rows in block.parts.items():
         place = block.places[role]
-        if ahead is state:
+        if ahead is state and isinstance(order.steps, Optimum):
+            record[role] = loss.minimise(rows, order.prepared, order.steps)[1]
+        elif ahead is state:
             record[role] = loss.contribute(rows, ahead.usages[role][place], order.prepared)
         else:
-            old = scaled(state.usages[role][place], order)
-            fresh, record[role] = loss.sweep(rows, old, order.prepared, order.steps)
+            fresh, record[role] = _swept(loss, rows, state.usages[role][place], order)
             ahead.put(role, place, fresh)
     return record
+
+
+def _swept(loss: Loss, rows: Rows, usages: NDArray[Any], order: Order) -> tuple[NDArray[Any], Any]:
+    """New usages of some rows, and what is summed of them."""
+    if isinstance(order.steps, Optimum):
+        return loss.minimise(rows, order.prepared, order.steps)
+    return loss.sweep(rows, scaled(usages, order), order.prepared, order.steps)
 
 
 def sample_block(held: HeldShard, block: Block, sample: Sample) -> Record:
@@ -192,21 +202,29 @@ def sample_block(held: HeldShard, block: Block, sample: Sample) -> Record:
         if len(runs):
             drawn = pick_rows(rows, runs)
             usages = even_usages(drawn, sample.basis)
-            record[role] = loss.sweep(drawn, usages, sample.prepared, sample.steps)[1]
+            record[role] = loss.sweep(drawn, usages, sample.prepared, cast(Steps, sample.steps))[1]
     return record
 
 
-def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
+def evaluate_block(block: Block, state: FitState, closing: Closing) -> Record:
     """Take the `Evaluation` of a block."""
     loss = LOSSES[state.spec.loss]
     record: dict[Role, Any] = {}
     for role, rows in block.parts.items():
-        usages = scaled(state.usages[role][block.places[role]], order)
-        statistics = on_host({role: loss.contribute(rows, usages, order.prepared)})[role]
+        usages = scaled(state.usages[role][block.places[role]], closing)
+        statistics = on_host({role: loss.contribute(rows, usages, closing.prepared)})[role]
         exact = usages.astype(np.float64)
-        divergence = loss.divergence(statistics, to_host(order.basis).astype(np.float64))
-        record[role] = Evaluation(divergence, column_sums(exact), exact.T @ exact)
+        divergence = loss.divergence(statistics, to_host(closing.basis).astype(np.float64))
+        amounts = to_host(loss.minimise(rows, closing.beside_profile, Optimum())[0]).astype(np.float64)
+        record[role] = Evaluation(divergence, column_sums(exact), exact.T @ exact, *_explained(amounts))
     return record
+
+
+def _explained(amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of the usages of some rows, and of how many of them have each component but the last."""
+    totals = amounts.sum(axis=1, keepdims=True)
+    has = (amounts[:, :-1] >= CARRIED * totals) & (amounts[:, :-1] > 0)
+    return amounts.sum(axis=0), has.sum(axis=0, dtype=np.float64)
 
 
 def scaled(usages: NDArray[Any], order: Order) -> NDArray[Any]:
@@ -221,5 +239,11 @@ def replay_block(block: Block, recipe: Recipe, usages: Usages) -> None:
     for role, rows in block.parts.items():
         place = block.places[role]
         for order in recipe.orders:
-            old = scaled(usages[role][place], order)
-            usages[role][place] = loss.update_usages(rows, old, order.prepared, order.steps)
+            usages[role][place] = _stepped(loss, rows, usages[role][place], order)
+
+
+def _stepped(loss: Loss, rows: Rows, usages: NDArray[Any], order: Order) -> NDArray[Any]:
+    """New usages of some rows, to the bits of `_swept`."""
+    if isinstance(order.steps, Optimum):
+        return loss.minimise(rows, order.prepared, order.steps)[0]
+    return loss.update_usages(rows, scaled(usages, order), order.prepared, order.steps)

@@ -12,7 +12,7 @@ from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.gathering import Gathered
 from bcnmf_dask.engine.limits import Room
-from bcnmf_dask.engine.orders import Order, Sample
+from bcnmf_dask.engine.orders import Closing, Order, Sample
 from bcnmf_dask.engine.resident import Seen
 from bcnmf_dask.engine.runs import run_here
 from bcnmf_dask.engine.summing import Visit
@@ -20,7 +20,7 @@ from bcnmf_dask.engine.tree import Node, Record, Tree, on_host
 from bcnmf_dask.updates.statistics import Role
 
 T = TypeVar("T")
-Asked = TypeVar("Asked", Order, Sample)
+Asked = TypeVar("Asked", Order, Closing, Sample)
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def sample(run: str, samples: Sequence[Sample]) -> Part:
     return _visited(run_here(run).residency.sample, samples)
 
 
-def evaluate(run: str, orders: Sequence[Order]) -> Part:
+def evaluate(run: str, closings: Sequence[Closing]) -> Part:
     """See `Residency.evaluate`."""
-    return _visited(run_here(run).residency.evaluate, orders)
+    return _visited(run_here(run).residency.evaluate, closings)
 
 
 def _visited(visit: Callable[[list[Asked]], Visit], asked: Sequence[Asked]) -> Part:

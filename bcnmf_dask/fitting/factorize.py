@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcnmf_dask.backend import device_memory_in_words
 from bcnmf_dask.data.findings import Findings, refuse_bad_values
@@ -18,9 +19,11 @@ from bcnmf_dask.engine.base import Engine, RunSpec
 from bcnmf_dask.engine.clients import open_engine
 from bcnmf_dask.errors import CheckpointError, ClusterError, DataWarning, InputError
 from bcnmf_dask.fitting.checkpointing import Checkpointing, Checkpoints
-from bcnmf_dask.fitting.finishing import Session, finish
-from bcnmf_dask.fitting.loop import Callback, FitProgress, run_fits
+from bcnmf_dask.fitting.closing import describe_fits, refit_usages
+from bcnmf_dask.fitting.finishing import Finished, Session, finish
+from bcnmf_dask.fitting.loop import FITTED, Callback, FitProgress, run_fits
 from bcnmf_dask.fitting.preemption import stop_requests
+from bcnmf_dask.fitting.profiles import Surroundings, surroundings
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.sides import compare_sides, raw_counts
 from bcnmf_dask.fitting.solving import pieces_kept, solver_of
@@ -28,6 +31,7 @@ from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.solvers.base import Solver
+from bcnmf_dask.solvers.published import FixedBasis
 from bcnmf_dask.updates.losses import LOSSES
 
 logger = logging.getLogger(__name__)
@@ -47,7 +51,7 @@ def factorize(
     device: str = "auto",
     outs: Sequence[Out] | None = None,
     callbacks: Sequence[Callback] = (),
-    solvers: Sequence[Solver] | None = None,
+    fixed: Surroundings | None = None,
     checkpoint: Checkpointing | None = None,
 ) -> list[FitResult]:
     """Fit the inputs once per settings, in one run.
@@ -67,8 +71,8 @@ def factorize(
         directory.
     callbacks : sequence of callable
         See `bcnmf_dask.fitting.loop.run_fits`.
-    solvers : sequence of Solver, optional
-        Default: those that the settings name.
+    fixed : Surroundings, optional
+        Those of a former fit: its components are the start of the settings and stay, only usages are fitted.
     checkpoint : Checkpointing, optional
         Where and how often the fits are saved, and whether they go on from there.
 
@@ -83,11 +87,11 @@ def factorize(
     Preempted
         The fit was asked to stop, and has been saved.
     """
-    for one in settings:
+    for one in [] if fixed else settings:
         one.check_against(inputs)
     _refuse_one_place(outs or (), checkpoint)
     plan = plan_shards(inputs)
-    solvers = solvers or [solver_of(one, inputs, plan) for one in settings]
+    solvers = [FixedBasis() if fixed else solver_of(one, inputs, plan) for one in settings]
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
         components = [one.n_components for one in settings]
@@ -98,9 +102,10 @@ def factorize(
         _report(findings, inputs, settings)
         for output in filter(None, outputs if inputs.lazy else []):
             engine.check_writable(output.location)
+        around = [fixed or surroundings(one, findings.moments, dtype) for one in settings]
         fits = [
-            begin(one, inputs, dtype, f"fit-{number}", solver)
-            for number, (one, solver) in enumerate(zip(settings, solvers, strict=True))
+            begin(one, inputs, dtype, f"fit-{number}", solver, each.floor)
+            for number, (one, solver, each) in enumerate(zip(settings, solvers, around, strict=True))
         ]
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint, engine, inputs, settings, dtype)
         if checkpoints is None or not checkpoints.bring_back(fits):
@@ -108,13 +113,12 @@ def factorize(
                 engine.start(fit.spec, one.start_usages())
         with device_memory_in_words():
             _run(engine, fits, callbacks, checkpoints)
-        evaluations = engine.evaluate([fit.order() for fit in fits])
+        optimalities = refit_usages(engine, fits, settings)
+        evaluations = describe_fits(engine, fits, around[0].profile)
         saved = (checkpoints.resumed_from, checkpoints.written) if checkpoints else (0, 0)
-        session = Session(inputs, plan, dtype, engine, findings, *saved)
-        return [
-            finish(session, fit, one, evaluation, output)
-            for fit, one, evaluation, output in zip(fits, settings, evaluations, outputs, strict=True)
-        ]
+        session = Session(inputs, plan, dtype, engine, findings, *saved, around[0].profile)
+        over = map(Finished, fits, settings, evaluations, optimalities)
+        return [finish(session, one, output) for one, output in zip(over, outputs, strict=True)]
 
 
 def _run(
@@ -147,7 +151,9 @@ def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
     return output
 
 
-def begin(settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solver) -> FitProgress:
+def begin(
+    settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solver, floor: NDArray[Any] | None
+) -> FitProgress:
     """A fit before its first sweep.
 
     Parameters
@@ -158,6 +164,8 @@ def begin(settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solv
     key : str
         Names the fit among those of a run.
     solver : Solver
+    floor : ndarray (n_features,) or None
+        See `bcnmf_dask.fitting.profiles.reconstruction_floor`.
     """
     basis, scales = settings.start_basis(inputs.n_features)
     return FitProgress(
@@ -168,6 +176,8 @@ def begin(settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solv
         convergence=Convergence(settings.tol, dtype),
         basis=basis.astype(dtype),
         scales=scales,
+        floor=floor,
+        status=None if solver.learns else FITTED,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bcnmf_dask.backend import to_host
 from bcnmf_dask.data.findings import Findings
@@ -14,13 +15,16 @@ from bcnmf_dask.data.shards import ShardPlan
 from bcnmf_dask.engine.base import Engine
 from bcnmf_dask.engine.environment import versions
 from bcnmf_dask.engine.tree import Record
+from bcnmf_dask.fitting.closing import described
 from bcnmf_dask.fitting.loop import FitProgress, objective
+from bcnmf_dask.fitting.profiles import floor_of
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.verdict import verdict
 from bcnmf_dask.results.factors import read_usages
 from bcnmf_dask.results.output import Output
-from bcnmf_dask.results.record import Divergences, FitResult
-from bcnmf_dask.updates.statistics import Role
+from bcnmf_dask.results.record import HISTORY_COLUMNS, Divergences, FitResult, Side
+from bcnmf_dask.results.separation import Separation, separate
+from bcnmf_dask.updates.statistics import Evaluation, Role
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Session:
         The sweep that the run went on from; 0 if fresh.
     checkpoints : int
         Checkpoints written.
+    profile : ndarray (n_features,), float64
+        Of the background; its sum is one, or zero.
     """
 
     inputs: Inputs
@@ -47,21 +53,36 @@ class Session:
     findings: Findings
     resumed_from: int
     checkpoints: int
+    profile: NDArray[np.float64]
 
 
-def finish(
-    session: Session, fit: FitProgress, settings: Settings, evaluation: Record, output: Output | None
-) -> FitResult:
+@dataclass(frozen=True)
+class Finished:
+    """A fit that is over, and what its last visits found.
+
+    Attributes
+    ----------
+    progress : FitProgress
+    settings : Settings
+    evaluation : mapping of role to Evaluation
+        Of the final factors.
+    optimality : mapping of role to Optimality
+        Of usages that were fitted to the final basis; empty where they were not.
+    """
+
+    progress: FitProgress
+    settings: Settings
+    evaluation: Record
+    optimality: Record
+
+
+def finish(session: Session, finished: Finished, output: Output | None) -> FitResult:
     """The result of a fit that is over, written to ``output`` if there is one.
 
     Parameters
     ----------
     session : Session
-    fit : FitProgress
-    settings : Settings
-        Those of the fit.
-    evaluation : mapping of role to Evaluation
-        Of the final factors.
+    finished : Finished
     output : Output or None
 
     Returns
@@ -73,11 +94,11 @@ def finish(
     OutputError
         It cannot be written; the error carries it, with its usages if they are in memory.
     """
-    result = _result(session, fit, settings, evaluation)
+    result, fit, roles = _result(session, finished), finished.progress, list(finished.evaluation)
     if session.inputs.lazy:
-        return result if output is None else _stored(session, fit, result, output, list(evaluation))
-    usages = {role: session.engine.usages(fit.order(), role) for role in evaluation}
-    result = _with_usages(result, session.inputs, usages)
+        return result if output is None else _stored(session, fit, result, output, roles)
+    usages = {role: session.engine.usages(fit.order(), role) for role in roles}
+    result = _with_usages(_compared(result, usages), session.inputs, usages)
     if output is not None:
         output.finish(result)
     return result
@@ -87,8 +108,13 @@ def _stored(session: Session, fit: FitProgress, result: FitResult, output: Outpu
     """The result with usages that lie in the store."""
     with output.writing(result):
         session.engine.write_usages(fit.order(), output.location)
+        result = _compared(result, {role: read_usages(output.location, role) for role in roles})
     output.finish(result)
     return _with_usages(result, session.inputs, {role: read_usages(output.path, role) for role in roles})
+
+
+def _compared(result: FitResult, usages: Mapping[Role, Any]) -> FitResult:
+    return replace(result, separation=separate(usages["target"], usages.get("background")))
 
 
 def _with_usages(result: FitResult, inputs: Inputs, usages: Mapping[Role, Any]) -> FitResult:
@@ -96,25 +122,27 @@ def _with_usages(result: FitResult, inputs: Inputs, usages: Mapping[Role, Any]) 
     return replace(result, **wrapped)
 
 
-def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: Record) -> FitResult:
-    """All but the usages."""
-    inputs = session.inputs
+def _result(session: Session, finished: Finished) -> FitResult:
+    """All but the usages, and what follows from them."""
+    inputs, fit, evaluation = session.inputs, finished.progress, finished.evaluation
     components = np.ascontiguousarray(to_host(fit.basis).T)
     divergences = {role: sums.divergence for role, sums in evaluation.items()}
     return FitResult(
         components=components,
         target_usages=None,
         background_usages=None,
-        target_signal=evaluation["target"].usage_sum,
-        background_signal=evaluation["background"].usage_sum if "background" in evaluation else None,
-        history=pd.DataFrame([asdict(swept) for swept in fit.history]),
+        sides={role: _side(session, role, sums) for role, sums in evaluation.items()},
+        separation=Separation(np.full(len(components), np.nan), 0.0),
+        profile=session.profile,
+        floor=floor_of(fit.spec.loss, fit.floor, inputs.n_features, session.dtype),
+        history=pd.DataFrame([asdict(swept) for swept in fit.history], columns=list(HISTORY_COLUMNS)),
         divergences=Divergences(
             divergences["target"], divergences.get("background", np.nan), objective(divergences, fit.alpha)
         ),
         status=verdict(fit, components, evaluation, inputs, session.findings),
         features=inputs.features,
         row_names=inputs.row_names,
-        parameters=settings.described()
+        parameters=finished.settings.described()
         | {
             "dtype": session.dtype,
             "effective_alpha": fit.alpha,
@@ -122,20 +150,28 @@ def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: 
             "has_layers": inputs.has_layers,
         },
         versions=versions(),
-        run=_run(session, fit),
+        run=_run(session, finished),
     )
 
 
-def _run(session: Session, fit: FitProgress) -> dict[str, Any]:
+def _side(session: Session, role: Role, sums: Evaluation) -> Side:
+    moments = session.findings.moments[role]
+    return Side(moments.n_rows, moments.total, sums.usage_sum, sums.explained, sums.carriers)
+
+
+def _run(session: Session, finished: Finished) -> dict[str, Any]:
+    fit = finished.progress
     return {
         **session.engine.describe(),
         **fit.solver.describe(),
         "shards": len(session.plan.shards),
         "blocks": session.plan.n_blocks,
         "stored_values": session.plan.stored_values,
-        "data_visits": fit.data_visits + 1,
+        **described(finished.optimality),
+        "data_visits": fit.data_visits + (2 if finished.optimality else 1),
         "resumed_from": session.resumed_from,
         "checkpoints": session.checkpoints,
+        "labels": dict(session.inputs.labels),
         "rows": dict(session.inputs.n_rows),
         "zero_rows": dict(session.findings.zero_rows),
         "zero_features": int(np.count_nonzero(~session.findings.seen)),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,13 @@ PASSED = Status(
     "The online solver has made its passes over all rows, and fitted the usages to the components.",
     True,
 )
-EXHAUSTED_AT_FIXED_BASIS = Status(
-    "max_iter",
-    "The usages of the new rows were still changing when max_iter of the fit was reached: fit with a larger max_iter, "
-    "or a larger tol if this is precise enough.",
+UNFINISHED = Status(
+    "unfinished",
+    "The usages of {} rows did not get to their minimum (largest residual {:.1e}): fit and transform in "
+    "dtype='float64', or scale the data so that its largest value is about 1.",
     False,
 )
+FITTED = Status("fitted", "The usages minimise the divergence of each row at the components of the fit.", True)
 
 
 @dataclass
@@ -63,6 +64,8 @@ class FitProgress:
     stamp : int
         Sweeps its usages have seen.
     history : list of SweepRecord
+    floor : ndarray (n_features,) or None
+        Of reconstructions, see `bcnmf_dask.updates.basis.Basis`; in the dtype of the run.
     status : Status or None
         None while the fit runs.
     """
@@ -76,6 +79,7 @@ class FitProgress:
     scales: NDArray[Any]
     stamp: int = 0
     history: list[SweepRecord] = field(default_factory=list)
+    floor: NDArray[Any] | None = None
     status: Status | None = None
     _stopped: bool = False
 
@@ -86,11 +90,19 @@ class FitProgress:
 
     def order(self) -> Order:
         """What the next sweep needs to know."""
-        return Order(self.basis, self.solver.steps, self.key, self.stamp, self.scales)
+        return Order(self.basis, self.solver.steps, self.key, self.stamp, self.scales, floor=self.floor)
+
+    def refitted(self, record: Record) -> None:
+        """Take note that all usages were fitted to the basis as it is, as near as the `Optimality` of roles says."""
+        self.scales, self.stamp = np.ones_like(self.scales), self.stamp + 1
+        unfinished = int(sum(one.unfinished for one in record.values()))
+        if unfinished and not self.solver.learns:
+            worst = max(one.largest_residual for one in record.values())
+            self.status = UNFINISHED._replace(sentence=UNFINISHED.sentence.format(unfinished, worst))
 
     def sample(self, draw: Draw, steps: Steps, *, goes_on: bool = False) -> Sample:
         """What a visit of some rows needs to know."""
-        return Sample(self.basis, steps, self.spec.loss, draw, goes_on)
+        return Sample(self.basis, steps, self.spec.loss, draw, goes_on, floor=self.floor)
 
     def advance(self, record: Record, times: Times) -> None:
         """Take the sums of a visit: update the basis, write the history."""
@@ -179,7 +191,7 @@ class FitProgress:
         elif self.convergence.reached(self.history[-1]):
             self.status = CONVERGED
         elif len(self.history) >= self.max_iter:
-            self.status = EXHAUSTED if self.solver.learns else EXHAUSTED_AT_FIXED_BASIS
+            self.status = EXHAUSTED
 
     def _refuse_non_finite(self, *numbers: float) -> None:
         if not np.isfinite(numbers).all():
@@ -241,7 +253,9 @@ def _sweep(engine: Engine, fits: Sequence[FitProgress]) -> None:
 
 def _pass_over(engine: Engine, batches: Sequence[tuple[FitProgress, Draw]]) -> None:
     if batches:
-        records, times = engine.sample([fit.sample(draw, fit.solver.steps, goes_on=True) for fit, draw in batches])
+        records, times = engine.sample(
+            [fit.sample(draw, cast(Steps, fit.solver.steps), goes_on=True) for fit, draw in batches]
+        )
         for (fit, _), record in zip(batches, records, strict=True):
             fit.advance(record, times)
 

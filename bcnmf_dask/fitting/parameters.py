@@ -55,6 +55,7 @@ RULES: Mapping[str, Rule] = {
     "device": _one_of(DEVICES),
     "checkpoint_every": Rule(lambda value: _whole(value, 1), "a whole number of sweeps, at least 1"),
     "solver": _one_of(SOLVERS),
+    "converged_usages": Rule(lambda value: value is None or isinstance(value, bool), "True, False, or None"),
     "batch_size": Rule(lambda value: value is None or _whole(value, 1), "a whole number of rows, at least 1, or None"),
 }
 """By the names of `Settings` and of the estimator."""

@@ -39,6 +39,8 @@ class Settings:
     solver : {"published", "accelerated", "online"}
     batch_size : int or None
         Rows of a batch of the online solver; None: a default.
+    converged_usages : bool or None
+        Whether usages are fitted to the final components entirely; None: but for the published solver.
     start : mapping
         Any of ``components`` (n_components, n_features), ``target_usages`` and ``background_usages``
         (rows, n_components); what is missing is drawn from ``seed``.
@@ -54,6 +56,7 @@ class Settings:
     seed: int
     solver: str = "published"
     batch_size: int | None = None
+    converged_usages: bool | None = None
     start: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,6 +68,11 @@ class Settings:
         if "background" not in inputs.n_rows or self.weighting == "sum":
             return self.alpha
         return self.alpha * inputs.n_rows["target"] / inputs.n_rows["background"]
+
+    @property
+    def converges_usages(self) -> bool:
+        """What ``converged_usages`` means: the published solver is followed to the bit, its usages too."""
+        return self.solver != "published" if self.converged_usages is None else self.converged_usages
 
     def effective_damping(self) -> float:
         """The damping, or the default of the loss."""
@@ -93,6 +101,7 @@ class Settings:
             "loss": self.loss,
             "solver": self.solver,
             "batch_size": None if self.batch_size is None else int(self.batch_size),
+            "converged_usages": self.converged_usages,
             "damping": None if self.damping is None else float(self.damping),
             "effective_damping": self.effective_damping(),
             "init": sorted(self.start) or "random",

@@ -20,7 +20,7 @@ from bcnmf_dask.results.factors import (
     usages_name,
     writable_usages,
 )
-from bcnmf_dask.results.record import HISTORY_COLUMNS, FitResult
+from bcnmf_dask.results.record import HISTORY_COLUMNS, FitResult, Side
 from bcnmf_dask.updates.statistics import Role
 
 FORMAT = "bcnmf_dask.fit"
@@ -46,9 +46,9 @@ def write_result(location: str, result: FitResult) -> None:
     zarr.open_group(location, mode="a", zarr_format=3).attrs.update(_attributes(result))
     _write_components(location, result)
     _write_history(location, result)
-    _write_role(location, result, "target", result.target_usages, result.target_signal)
-    if result.background_signal is not None:
-        _write_role(location, result, "background", result.background_usages, result.background_signal)
+    usages = {"target": result.target_usages, "background": result.background_usages}
+    for role, side in result.sides.items():
+        _write_role(location, result, role, usages[role], side)
     consolidate(location)
 
 
@@ -61,6 +61,8 @@ def _attributes(result: FitResult) -> dict[str, Any]:
         "status_sentence": result.status.sentence,
         "converged": bool(result.status.converged),
         "resumed_from": int(result.run.get("resumed_from", 0)),
+        "auroc_error": float(result.separation.error),
+        "totals": _to_json({role: side.total for role, side in result.sides.items()}),
         "divergences": _to_json(result.divergences._asdict()),
         "parameters": _to_json(result.parameters),
         "versions": _to_json(result.versions),
@@ -81,6 +83,9 @@ def _write_components(location: str, result: FitResult) -> None:
         _write_labels(location, "feature", n_features, np.arange, "int64")
     else:
         _write_whole(location, "feature", result.features, ("feature",), "string")
+    _write_whole(location, "mean_profile", result.profile, ("feature",))
+    _write_whole(location, "floor", result.floor, ("feature",))
+    _write_whole(location, "auroc", result.separation.auroc, ("component",))
 
 
 def _write_history(location: str, result: FitResult) -> None:
@@ -89,10 +94,12 @@ def _write_history(location: str, result: FitResult) -> None:
         _write_whole(location, name, result.history[column].to_numpy(), ("iteration",))
 
 
-def _write_role(location: str, result: FitResult, role: Role, usages: Any, signal: NDArray[np.float64] | None) -> None:
+def _write_role(location: str, result: FitResult, role: Role, usages: Any, side: Side) -> None:
     if usages_name(role) not in zarr.open_group(location, mode="r"):
         _write_usages(location, role, usages)
-    _write_whole(location, f"{role}_signal", np.asarray(signal), ("component",))
+    _write_whole(location, f"{role}_signal", side.signal, ("component",))
+    _write_whole(location, f"{role}_explained", side.explained, ("component_or_profile",))
+    _write_whole(location, f"{role}_carriers", side.carriers, ("component",))
     n_rows, names = open_array(location, usages_name(role)).shape[0], result.row_names.get(role)
     if names is None:
         _write_labels(location, cell_dimension(role), n_rows, np.arange, "int64")

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcnmf_dask.results.factors import RowNames
+from bcnmf_dask.results.separation import Separation
 from bcnmf_dask.updates.statistics import Role
 
 HISTORY_COLUMNS = (
@@ -34,7 +35,7 @@ class Status(NamedTuple):
     Attributes
     ----------
     word : str
-        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``.
+        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``, ``"fitted"``.
     sentence : str
         For people: what happened and what to try.
     converged : bool
@@ -62,6 +63,29 @@ class Divergences(NamedTuple):
     objective: float
 
 
+class Side(NamedTuple):
+    """Sums over the rows of one role that tell how much of them a fit describes.
+
+    Attributes
+    ----------
+    n_rows : int
+    total : float
+        Of all values.
+    signal : ndarray (n_components,), float64
+        Of the usages.
+    explained : ndarray (n_components + 1,), float64
+        Of usages that are fitted together with the mean profile, whose own are the last.
+    carriers : ndarray (n_components,), float64
+        Rows that then have the component, see `bcnmf_dask.updates.statistics.CARRIED`.
+    """
+
+    n_rows: int
+    total: float
+    signal: NDArray[np.float64]
+    explained: NDArray[np.float64]
+    carriers: NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class FitResult:
     """Everything a fit leaves behind.
@@ -74,8 +98,14 @@ class FitResult:
         NumPy, CuPy, DataArray, or a lazy Dask array over a store.
     background_usages : array (n_background, n_components) or None
         As ``target_usages``; None without a background.
-    target_signal, background_signal : ndarray (n_components,), float64
-        Column sums of the usages; None for a background there is none of.
+    sides : mapping of role to Side
+        Of each role that there is.
+    separation : Separation
+        Of the target from the background, by each component.
+    profile : ndarray (n_features,), float64
+        The mean profile of the background (of the target without one): its sum is one, or zero.
+    floor : ndarray (n_features,)
+        What is part of every reconstruction: with it, usages minimise the divergence of `transform`.
     history : DataFrame
         One row per sweep, columns ``HISTORY_COLUMNS``; ``iteration`` counts from 1, ``seconds`` is wall time.
     divergences : Divergences
@@ -95,8 +125,10 @@ class FitResult:
     components: NDArray[Any]
     target_usages: Any
     background_usages: Any | None
-    target_signal: NDArray[np.float64]
-    background_signal: NDArray[np.float64] | None
+    sides: Mapping[Role, Side]
+    separation: Separation
+    profile: NDArray[np.float64]
+    floor: NDArray[Any]
     history: pd.DataFrame
     divergences: Divergences
     status: Status
@@ -105,3 +137,13 @@ class FitResult:
     parameters: dict[str, Any]
     versions: dict[str, str]
     run: dict[str, Any]
+
+    @property
+    def target_signal(self) -> NDArray[np.float64]:
+        """Column sums of the usages of the target (n_components,)."""
+        return self.sides["target"].signal
+
+    @property
+    def background_signal(self) -> NDArray[np.float64] | None:
+        """Column sums of the usages of the background (n_components,); None without one."""
+        return self.sides["background"].signal if "background" in self.sides else None

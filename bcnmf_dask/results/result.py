@@ -14,7 +14,8 @@ from bcnmf_dask.errors import InputError
 from bcnmf_dask.results.factors import StoredNames, cell_dimension, open_array, read_usages, usages_name
 from bcnmf_dask.results.layout import FORMAT, FORMAT_VERSION
 from bcnmf_dask.results.output import Output
-from bcnmf_dask.results.record import HISTORY_COLUMNS, Divergences, FitResult, Status
+from bcnmf_dask.results.record import HISTORY_COLUMNS, Divergences, FitResult, Side, Status
+from bcnmf_dask.results.separation import Separation
 from bcnmf_dask.updates.statistics import ROLES, Role
 
 __all__ = ["HISTORY_COLUMNS", "Divergences", "FitResult", "Status", "load_result", "save_result"]
@@ -115,13 +116,15 @@ def _check_chunks(group: zarr.Group) -> None:
 def _read(location: str, attributes: dict[str, Any]) -> FitResult:
     roles = [role for role in ROLES if usages_name(role) in zarr.open_group(location, mode="r")]
     usages = {role: _usages(location, role) for role in roles}
-    signal = {role: _values(location, f"{role}_signal") for role in roles}
+    sides = {role: _side(location, role, json.loads(attributes["totals"])[role]) for role in roles}
     return FitResult(
         components=_values(location, "components"),
         target_usages=usages["target"],
         background_usages=usages.get("background"),
-        target_signal=signal["target"],
-        background_signal=signal.get("background"),
+        sides=sides,
+        separation=Separation(_values(location, "auroc"), float(attributes["auroc_error"])),
+        profile=_values(location, "mean_profile"),
+        floor=_values(location, "floor"),
         history=_history(location),
         divergences=Divergences(**json.loads(attributes["divergences"])),
         status=Status(attributes["status"], attributes["status_sentence"], attributes["converged"]),
@@ -135,6 +138,11 @@ def _read(location: str, attributes: dict[str, Any]) -> FitResult:
 
 def _values(location: str, name: str) -> NDArray[Any]:
     return np.asarray(open_array(location, name)[...])
+
+
+def _side(location: str, role: Role, total: float) -> Side:
+    sums = (_values(location, f"{role}_{name}") for name in ("signal", "explained", "carriers"))
+    return Side(int(open_array(location, usages_name(role)).shape[0]), float(total), *sums)
 
 
 def _usages(location: str, role: Role) -> Any:

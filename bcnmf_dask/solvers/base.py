@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.draws import Draw
 from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.updates.multiplicative import Steps
+from bcnmf_dask.updates.optimal import Optimum
 
 State = Mapping[str, NDArray[Any]]
 
@@ -21,7 +22,7 @@ class Solver(ABC):
     ----------
     learns : bool
         Whether the basis changes: one that is kept cannot collapse.
-    steps : Steps
+    steps : Steps or Optimum
         What the usages of each row go through in the next visit.
     draw : Draw or None
         The rows of the next visit, whose usages are fitted anew and forgotten. None is a sweep: all rows, whose usages
@@ -34,7 +35,7 @@ class Solver(ABC):
 
     @property
     @abstractmethod
-    def steps(self) -> Steps:
+    def steps(self) -> Steps | Optimum:
         """See above."""
 
     @property

@@ -10,6 +10,7 @@ from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.solvers.base import Solver
 from bcnmf_dask.updates.losses import LOSSES
 from bcnmf_dask.updates.multiplicative import Steps
+from bcnmf_dask.updates.optimal import Optimum
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,14 @@ class Published(Solver):
 
 @dataclass(frozen=True)
 class FixedBasis(Solver):
-    """Keeps the basis: what remains is to fit the usages of new rows to it.
-
-    Attributes
-    ----------
-    damping : float
-    """
+    """Keeps the basis: what remains is to fit the usages of new rows to it, in one visit."""
 
     learns: ClassVar[bool] = False
 
-    damping: float
-
     @property
-    def steps(self) -> Steps:
+    def steps(self) -> Optimum:
         """See `Solver`."""
-        return Steps(1, self.damping)
+        return Optimum()
 
     def next_basis(self, basis: NDArray[np.float64], record: Record) -> NDArray[np.float64]:  # noqa: ARG002
         """See `Solver.next_basis`."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, column_sums, is_on_device, to_device
+from bcnmf_dask.backend import Rows, column_sums, is_on_device, to_device, to_host
 from bcnmf_dask.kernels.lanes import padded, width_of
 
 PUBLISHED_FLOOR = 1e-16
@@ -77,6 +77,19 @@ class Basis:
     def beside(self, rows: Rows) -> "Basis":
         """The same where some dense rows are."""
         return self.on_device if is_on_device(rows) else self
+
+    @cached_property
+    def exact(self) -> "Basis":
+        """The same in float64 on the host, where problems of rows are solved."""
+        if self.dtype == np.float64 and not is_on_device(self.values):
+            return self
+        return Basis(to_host(self.values).astype(np.float64), to_host(self.floor).astype(np.float64))
+
+    @cached_property
+    def highest(self) -> NDArray[Any]:
+        """The largest value at each feature (n_features,)."""
+        highest: NDArray[Any] = self.values.max(axis=1)
+        return highest
 
     @property
     def width(self) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from bcnmf_dask.backend import Rows
 from bcnmf_dask.updates import frobenius, kullback_leibler
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.multiplicative import Steps
-from bcnmf_dask.updates.statistics import Statistics
+from bcnmf_dask.updates.optimal import Optimum, minimise_frobenius, minimise_kullback_leibler
+from bcnmf_dask.updates.statistics import Optimality, Statistics
 from bcnmf_dask.updates.together import Group, SharedRows
 
 Swept = tuple[NDArray[Any], Statistics]
@@ -31,6 +32,8 @@ class Loss:
         The published guard against division by zero. It is absolute, so values must be far above it.
     update_usages, contribute, sweep, update_basis, divergence : callable
         See `bcnmf_dask.updates.frobenius` and `bcnmf_dask.updates.kullback_leibler`.
+    minimise : callable
+        See `bcnmf_dask.updates.optimal`.
     sweep_together : callable or None
         See `bcnmf_dask.updates.frobenius`; None where fits have so little in common that they are swept one by one.
     """
@@ -43,6 +46,7 @@ class Loss:
     sweep: Callable[[Rows, NDArray[Any], Basis, Steps], Swept]
     update_basis: Callable[[NDArray[Any], Statistics, Statistics | None, float, float], NDArray[Any]]
     divergence: Callable[[Statistics, NDArray[Any]], float]
+    minimise: Callable[[Rows, Basis, Optimum], tuple[NDArray[Any], Optimality]]
     sweep_together: SweepTogether | None = None
 
 
@@ -56,6 +60,7 @@ LOSSES: dict[str, Loss] = {
         frobenius.sweep,
         frobenius.update_basis,
         frobenius.divergence,
+        minimise_frobenius,
         frobenius.sweep_together,
     ),
     "kullback-leibler": Loss(
@@ -67,6 +72,7 @@ LOSSES: dict[str, Loss] = {
         kullback_leibler.sweep,
         kullback_leibler.update_basis,
         kullback_leibler.divergence,
+        minimise_kullback_leibler,
     ),
 }
 

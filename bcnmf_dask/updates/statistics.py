@@ -38,18 +38,58 @@ class Evaluation(NamedTuple):
     usage_sum : ndarray (n_components,), float64
         Amount of signal per component.
     usage_gram : ndarray (n_components, n_components), float64
+    explained : ndarray (n_components + 1,), float64
+        Amounts when usages are fitted together with the mean profile of the background, whose own is the last.
+    carriers : ndarray (n_components,), float64
+        Rows in which the component then takes at least `CARRIED`.
     """
 
     divergence: float
     usage_sum: NDArray[np.float64]
     usage_gram: NDArray[np.float64]
+    explained: NDArray[np.float64]
+    carriers: NDArray[np.float64]
 
 
-Sums = TypeVar("Sums", Statistics, Evaluation)
+CARRIED = 0.01
+"""Share of a row's fitted usages from which on the row is said to have a component."""
+
+
+class Optimality(NamedTuple):
+    """How near some rows came to their minima.
+
+    Attributes
+    ----------
+    rows : int
+    iterations : int
+        Newton steps of all rows together.
+    unfinished : int
+        Rows that stopped above the tolerance.
+    most_iterations : int
+        Of any row.
+    largest_residual : float
+        Of any row; see `bcnmf_dask.kernels.optimal`.
+    """
+
+    rows: int
+    iterations: int
+    unfinished: int
+    most_iterations: int
+    largest_residual: float
+
+    def merged(self, other: "Optimality") -> "Optimality":
+        """Of the rows of both."""
+        sums = [own + theirs for own, theirs in zip(self[:3], other[:3], strict=True)]
+        return Optimality(*sums, *map(max, self[3:], other[3:]))
+
+
+Sums = TypeVar("Sums", Statistics, Evaluation, Optimality)
 
 
 def merge(left: Sums, right: Sums) -> Sums:
-    """The sums over two disjoint sets of rows together. The arrays of ``left`` are reused for the result."""
+    """The record of two disjoint sets of rows together. The arrays of ``left`` are reused for the result."""
+    if isinstance(left, Optimality):
+        return left.merged(right)
     return type(left)(*map(_add, left, right))
 
 
