@@ -34,9 +34,10 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     alpha : float
         Strength of the contrast; 0 is plain NMF of the target. Too large a value collapses the factorization,
         which is reported.
-    weighting : {"mean", "sum"}
-        ``"mean"``: the background counts ``alpha * n_target / n_background``, so that ``alpha`` means the same
-        for any number of cells. ``"sum"``: the published objective.
+    weighting : {"deviance", "mean", "sum"}
+        What ``alpha`` is multiplied by. ``"deviance"``: the divergence of the target from its best model of rank one by
+        that of the background, so that ``alpha`` means the same for any number, depth and scale of cells (for
+        Frobenius, three visits more at most). ``"mean"``: ``n_target / n_background``. ``"sum"``: 1, as published.
     loss : {"kullback-leibler", "frobenius"}
         Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images.
     solver : {"published", "accelerated", "online"}

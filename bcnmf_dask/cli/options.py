@@ -120,7 +120,8 @@ Weighting = Annotated[
     str,
     typer.Option(
         metavar="|".join(WEIGHTINGS),
-        help="mean: alpha means the same for any number of cells. sum: the published objective.",
+        help="deviance: alpha means the same for any number, depth and scale of cells. mean: for any number of them. "
+        "sum: the published objective.",
         callback=checked,
         rich_help_panel=MODEL,
     ),

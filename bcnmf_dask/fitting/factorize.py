@@ -24,6 +24,7 @@ from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.solving import pieces_kept, solver_of
 from bcnmf_dask.fitting.stopping import Convergence
+from bcnmf_dask.fitting.weighting import deviances_of, effective_alphas
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.solvers.base import Solver
@@ -86,20 +87,23 @@ def factorize(
         one.check_against(inputs)
     _refuse_one_place(outs or (), checkpoint)
     plan = plan_shards(inputs)
-    solvers = solvers or [solver_of(one, inputs, plan) for one in settings]
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
         components = [one.n_components for one in settings]
-        spec = RunSpec(inputs, plan, dtype, components, pieces_kept(solvers), device)
+        spec = RunSpec(inputs, plan, dtype, components, pieces_kept(settings, inputs, plan), device)
         engine = cleanup.enter_context(open_engine(client, spec))
         findings = engine.load()
         refuse_bad_values(findings, inputs)
         _report(findings, inputs, settings)
         for output in filter(None, outputs if inputs.lazy else []):
             engine.check_writable(output.location)
+        with device_memory_in_words():
+            deviances = deviances_of(engine, findings, inputs, plan.block_rows, dtype, settings)
+        alphas = effective_alphas(settings, inputs, deviances)
+        solvers = solvers or [solver_of(one, alpha, inputs, plan) for one, alpha in zip(settings, alphas, strict=True)]
         fits = [
-            begin(one, inputs, dtype, f"fit-{number}", solver)
-            for number, (one, solver) in enumerate(zip(settings, solvers, strict=True))
+            begin(one, alpha, inputs, dtype, f"fit-{number}", solver)
+            for number, (one, alpha, solver) in enumerate(zip(settings, alphas, solvers, strict=True))
         ]
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint, engine, inputs, settings, dtype)
         if checkpoints is None or not checkpoints.bring_back(fits):
@@ -109,7 +113,7 @@ def factorize(
             _run(engine, fits, callbacks, checkpoints)
         evaluations = engine.evaluate([fit.order() for fit in fits])
         saved = (checkpoints.resumed_from, checkpoints.written) if checkpoints else (0, 0)
-        session = Session(inputs, plan, dtype, engine, findings, *saved)
+        session = Session(inputs, plan, dtype, engine, findings, deviances, *saved)
         return [
             finish(session, fit, one, evaluation, output)
             for fit, one, evaluation, output in zip(fits, settings, evaluations, outputs, strict=True)
@@ -146,12 +150,14 @@ def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
     return output
 
 
-def begin(settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solver) -> FitProgress:
+def begin(settings: Settings, alpha: float, inputs: Inputs, dtype: str, key: str, solver: Solver) -> FitProgress:
     """A fit before its first sweep.
 
     Parameters
     ----------
     settings : Settings
+    alpha : float
+        Effective strength of the contrast.
     inputs : Inputs
     dtype : str
     key : str
@@ -162,7 +168,7 @@ def begin(settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solv
     return FitProgress(
         spec=settings.spec(key),
         solver=solver,
-        alpha=settings.effective_alpha(inputs),
+        alpha=alpha,
         max_iter=settings.max_iter,
         convergence=Convergence(settings.tol, dtype),
         basis=basis.astype(dtype),

@@ -17,6 +17,7 @@ from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.fitting.loop import FitProgress, objective
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.verdict import verdict
+from bcnmf_dask.fitting.weighting import Deviances
 from bcnmf_dask.results.factors import read_usages
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import Divergences, FitResult
@@ -34,6 +35,8 @@ class Session:
     dtype : str
     engine : Engine
     findings : Findings
+    deviances : mapping of str to Deviances
+        That fits were weighed by, for each loss.
     resumed_from : int
         The sweep that the run went on from; 0 if fresh.
     checkpoints : int
@@ -45,6 +48,7 @@ class Session:
     dtype: str
     engine: Engine
     findings: Findings
+    deviances: Mapping[str, Deviances]
     resumed_from: int
     checkpoints: int
 
@@ -122,14 +126,16 @@ def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: 
             "has_layers": inputs.has_layers,
         },
         versions=versions(),
-        run=_run(session, fit),
+        run=_run(session, fit, settings),
     )
 
 
-def _run(session: Session, fit: FitProgress) -> dict[str, Any]:
+def _run(session: Session, fit: FitProgress, settings: Settings) -> dict[str, Any]:
+    weighed = settings.is_weighed_by_deviance(session.inputs)
     return {
         **session.engine.describe(),
         **fit.solver.describe(),
+        **(session.deviances[settings.loss].described() if weighed else {}),
         "shards": len(session.plan.shards),
         "blocks": session.plan.n_blocks,
         "stored_values": session.plan.stored_values,

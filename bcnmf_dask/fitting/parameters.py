@@ -9,7 +9,7 @@ from bcnmf_dask.errors import InputError
 from bcnmf_dask.updates.losses import LOSSES
 
 START_ARRAYS = ("components", "target_usages", "background_usages")
-WEIGHTINGS = ("mean", "sum")
+WEIGHTINGS = ("deviance", "mean", "sum")
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda")
 SOLVERS = ("published", "accelerated", "online")
