@@ -1,7 +1,6 @@
 """Units of alpha: how far the rows of each side are from being all alike, by which the sides can be weighed."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ SETTLED = 1e-4
 """Relative change of the deviances below which no further visit is made."""
 EXACT = Steps(1, 1.0)
 """With one component, an undamped step of the Frobenius loss solves the least squares of a row, wherever it starts."""
-ROUNDINGS = 64
+ROUNDINGS = 8
 """Of the type of the run: a deviance of fewer, as a share of the sum of squares, may be nothing but these."""
 LEAST_SHARE = 1e-12
 """The same for Kullback-Leibler, as a share of the total: its sums are float64, whatever the type of the rows."""
@@ -132,11 +131,7 @@ def _by_iteration(engine: Engine, moments: Mapping[Role, Moments], everything: D
 
 def _sums_at(engine: Engine, bases: Mapping[Role, NDArray[Any]], everything: Draw) -> dict[Role, Statistics]:
     """Of each side, at the best usages of its own profile: one visit."""
-    samples = [
-        Sample(basis, EXACT, "frobenius", replace(everything, n_rows={role: everything.n_rows[role]}))
-        for role, basis in bases.items()
-    ]
-    records, _ = engine.sample(samples)
+    records, _ = engine.sample([Sample(basis, EXACT, "frobenius", everything) for basis in bases.values()])
     return {role: on_host(record)[role] for role, record in zip(bases, records, strict=True)}
 
 
