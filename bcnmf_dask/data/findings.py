@@ -1,8 +1,8 @@
 """What the pass that loads the rows sees in their values, and what is refused or reported because of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from bcnmf_dask.backend import Rows, is_sparse
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.errors import InputError
-from bcnmf_dask.kernels.inspection import look_at
-from bcnmf_dask.updates.statistics import Role
+from bcnmf_dask.kernels.inspection import first_fault, look_at
+from bcnmf_dask.updates.moments import Moments, both
+from bcnmf_dask.updates.statistics import ROLES, Role
+
+T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -45,65 +48,98 @@ class Findings:
 
     Attributes
     ----------
+    n_features : int
     negative, non_finite : Faults
-    fractional : int
-        Values that are not integers.
-    zero_rows : mapping of role to int
-        Rows without a positive value.
-    seen : bool array (n_features,)
-        Features with a positive value in any row.
-    largest : float
+    peaks : mapping of role to float
         The largest value; 0 if there is none above.
-    squares : float
-        Sum of the squares of all values.
+    moments : mapping of role to Moments
+        Sums over rows. Of a whole run they are added along its tree: the same bits whoever saw the rows.
     """
 
+    n_features: int
     negative: Faults
     non_finite: Faults
-    fractional: int
-    zero_rows: Mapping[Role, int]
-    seen: NDArray[np.bool_]
-    largest: float
-    squares: float
+    peaks: Mapping[Role, float]
+    moments: Mapping[Role, Moments]
 
     @classmethod
     def none(cls, n_features: int) -> "Findings":
         """Nothing seen yet: the identity of `merge`."""
-        return cls(Faults(0, None), Faults(0, None), 0, {}, np.zeros(n_features, dtype=bool), 0.0, 0.0)
+        return cls(n_features, Faults(0, None), Faults(0, None), {}, {})
 
     def merge(self, other: "Findings") -> "Findings":
         """Both together."""
-        roles = self.zero_rows.keys() | other.zero_rows.keys()
         return Findings(
+            self.n_features,
             self.negative.merge(other.negative),
             self.non_finite.merge(other.non_finite),
-            self.fractional + other.fractional,
-            {role: self.zero_rows.get(role, 0) + other.zero_rows.get(role, 0) for role in sorted(roles)},
-            self.seen | other.seen,
-            max(self.largest, other.largest),
-            self.squares + other.squares,
+            _joined(self.peaks, other.peaks, max),
+            _joined(self.moments, other.moments, both),
         )
+
+    @property
+    def largest(self) -> float:
+        """The largest value of any role; 0 if there is none above."""
+        return max(self.peaks.values(), default=0.0)
+
+    @property
+    def fractional(self) -> int:
+        """Values that are not integers."""
+        return sum(one.fractional for one in self.moments.values())
+
+    @property
+    def squares(self) -> float:
+        """Sum of the squares of all values."""
+        return sum(one.squares for one in self.moments.values())
+
+    @property
+    def zero_rows(self) -> Mapping[Role, int]:
+        """Rows without a positive value, by role."""
+        return {role: one.zero_rows for role, one in self.moments.items()}
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Features with a positive value in any row, (n_features,)."""
+        sums = [one.feature_sums for one in self.moments.values()]
+        return np.sum(sums, axis=0) > 0 if sums else np.zeros(self.n_features, dtype=bool)
+
+
+def _joined(left: Mapping[Role, T], right: Mapping[Role, T], join: Callable[[T, T], T]) -> dict[Role, T]:
+    """By role, what both have joined, in the order of roles."""
+    found = {**left, **right, **{role: join(one, right[role]) for role, one in left.items() if role in right}}
+    return {role: found[role] for role in ROLES if role in found}
 
 
 def inspect(rows: Rows, role: Role, first_row: int) -> Findings:
     """Look at every stored value of some rows of a role, the first of which is row ``first_row`` of it."""
-    features = np.zeros(rows.shape[1], dtype=bool)
-    seen = look_at(rows, features)
+    sums = np.zeros(rows.shape[1])
+    seen = look_at(rows, sums)
+    moments = Moments(
+        n_rows=rows.shape[0],
+        zero_rows=seen.zero_rows,
+        positive=seen.positive,
+        fractional=seen.fractional,
+        total=seen.total,
+        squares=seen.squares,
+        value_logs=seen.value_logs,
+        row_logs=seen.row_logs,
+        feature_sums=sums,
+    )
     return Findings(
-        Faults(seen.negative, _place(rows, seen.first_negative, role, first_row)),
-        Faults(seen.non_finite, _place(rows, seen.first_non_finite, role, first_row)),
-        seen.fractional,
-        {role: seen.zero_rows},
-        features,
-        seen.largest,
-        seen.squares,
+        rows.shape[1],
+        _faults(rows, seen.negative, role, first_row, negative=True),
+        _faults(rows, seen.non_finite, role, first_row, negative=False),
+        {role: seen.largest},
+        {role: moments},
     )
 
 
-def _place(rows: Rows, flat: int, role: Role, first_row: int) -> Place | None:
-    """Where the stored value number ``flat`` of some rows stands; None if that is -1."""
-    if flat < 0:
-        return None
+def _faults(rows: Rows, count: int, role: Role, first_row: int, *, negative: bool) -> Faults:
+    return Faults(count, _place(rows, first_fault(rows, negative), role, first_row) if count else None)
+
+
+def _place(rows: Rows, flat: int, role: Role, first_row: int) -> Place:
+    """Where the stored value number ``flat`` of some rows stands."""
     if is_sparse(rows):
         row = int(np.searchsorted(rows.indptr, flat, side="right")) - 1
         return Place(role, first_row + row, int(rows.indices[flat]))

@@ -21,6 +21,7 @@ from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, RunSpec, Saved, S
 from bcnmf_dask.engine.crew import Crew
 from bcnmf_dask.engine.delivery import Delivery
 from bcnmf_dask.engine.digests import digest_of_all
+from bcnmf_dask.engine.gathering import whole
 from bcnmf_dask.engine.hardware import Hardware
 from bcnmf_dask.engine.holdings import Holdings
 from bcnmf_dask.engine.local import create_all_usages, cut_starts, total
@@ -80,12 +81,9 @@ class ClusterEngine:
 
     def load(self) -> Findings:
         """See `Engine.load`."""
-        seen = self._persist("loading", lambda: self._crew.everywhere(tasks.findings))
+        seen = self._persist("loading", lambda: self._on_owners(tasks.findings))
         self._devices = self._persist("loading", lambda: self._on_owners(tasks.device))
-        merged = Findings.none(self._inputs.n_features)
-        for findings in seen.values():
-            merged = merged if findings is None else merged.merge(findings)
-        return merged
+        return whole(seen.values(), self._plan.n_blocks, self._inputs.n_features)
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""

@@ -16,6 +16,7 @@ from bcnmf_dask.data.wording import about
 from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, RunSpec, Saved, Starts, Times
 from bcnmf_dask.engine.digests import digest_of_all
+from bcnmf_dask.engine.gathering import whole
 from bcnmf_dask.engine.hardware import Hardware, place_in
 from bcnmf_dask.engine.limits import room_here
 from bcnmf_dask.engine.memory import Footprint, held_here, resident
@@ -58,7 +59,7 @@ class LocalEngine:
                 with about(order.name):
                     rows = self._inputs.stores[order.shard.store].source.read(order.shard.start, order.shard.stop)
                 self._residency.adopt(order, [rows])
-        return self._residency.findings() or Findings.none(self._inputs.n_features)
+        return whole([self._residency.findings()], self._plan.n_blocks, self._inputs.n_features)
 
     def _order(self, shard: Shard) -> ShardOrder:
         stays, there = shard.index in self._stays.all, shard.index in self._stays.device

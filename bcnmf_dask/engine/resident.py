@@ -7,18 +7,18 @@ a copy would silently fork the state.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, reduce
+from functools import partial
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import to_host
-from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import Block, ShardOrder
 from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.base import Recipe
 from bcnmf_dask.engine.digests import digest
+from bcnmf_dask.engine.gathering import Gathered, gather
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.origin import start_usages
 from bcnmf_dask.engine.places import Place
@@ -63,6 +63,7 @@ class Residency:
     """
 
     def __init__(self, n_blocks: int, dtype: str, n_threads: int, place: Place, shelf: Shelf) -> None:
+        self._n_blocks = n_blocks
         self._dtype = np.dtype(dtype)
         self._shelf = shelf
         self.place = place
@@ -138,10 +139,9 @@ class Residency:
         """Shards whose rows are read in each visit."""
         return sum(held.blocks.streamed for held in self._held())
 
-    def findings(self) -> Findings | None:
+    def findings(self) -> Gathered:
         """Of all shards that are here."""
-        found = [resident.findings for resident in self._held()]
-        return reduce(Findings.merge, found) if found else None
+        return gather(self._held(), self._n_blocks)
 
     def digests(self) -> dict[int, str]:
         """Per shard, a digest of its rows."""

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.loading import ShardOrder
 from bcnmf_dask.engine import writing
 from bcnmf_dask.engine.base import Recipe
+from bcnmf_dask.engine.gathering import Gathered
 from bcnmf_dask.engine.limits import Room
 from bcnmf_dask.engine.orders import Order, Sample
 from bcnmf_dask.engine.resident import Seen
@@ -67,7 +67,7 @@ def drop(run: str, indices: Iterable[int]) -> None:
     run_here(run).residency.drop(indices)
 
 
-def findings(run: str) -> Findings | None:
+def findings(run: str) -> Gathered:
     """What was seen in the shards of this worker."""
     return run_here(run).residency.findings()
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, is_sparse
+from bcnmf_dask.kernels.numbers import compile_sums, log
 
 _compile = numba.njit(nogil=True, cache=True, error_model="numpy")
 
@@ -17,33 +18,58 @@ class Seen(NamedTuple):
 
     Attributes
     ----------
-    negative, first_negative : int
-        How many, and the place of the first among the stored values; -1 if there is none.
-    non_finite, first_non_finite : int
+    negative, non_finite : int
+        How many values are. Where any is, the sums below mean nothing.
     fractional : int
         Finite values that are not integers.
+    positive : int
+        Values above zero.
     zero_rows : int
-        Rows without a positive value.
-    largest, squares : float
-        The largest value (0 if none is above), and the float64 sum of squares.
+        Rows without one.
+    total, squares, value_logs, row_logs : float
+        Sums of ``x``, of ``x**2``, of ``x log x``, and of ``t log t`` over the totals ``t`` of rows.
+    largest : float
+        The largest value; 0 if none is above.
     """
 
     negative: int
-    first_negative: int
     non_finite: int
-    first_non_finite: int
     fractional: int
+    positive: int
     zero_rows: int
-    largest: float
+    total: float
     squares: float
+    value_logs: float
+    row_logs: float
+    largest: float
 
 
-def look_at(rows: Rows, features: NDArray[np.bool_]) -> Seen:
-    """Look at every stored value of ``rows``, and note in ``features`` those that have a positive one."""
+def look_at(rows: Rows, feature_sums: NDArray[np.float64]) -> Seen:
+    """Look at every stored value of ``rows``, and add each to the sum of its feature.
+
+    Parameters
+    ----------
+    rows : dense or CSR rows (n_rows, n_features)
+        Of any real type, no feature of a row stored twice; sums are of the values as float64.
+    feature_sums : float64 array (n_features,)
+        Added to.
+    """
+    values, ends, indices = _flat(rows)
+    seen: Any = _look(values, ends, indices, feature_sums)
+    return Seen._make((*seen, float(values.max(initial=0))))
+
+
+def first_fault(rows: Rows, negative: bool) -> int:
+    """The place among the stored values of the first that is negative, or not finite; -1 if there is none."""
+    return int(_first_fault(_flat(rows)[0], negative))
+
+
+def _flat(rows: Rows) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Stored values, where each row begins and ends among them, and their features: none where rows are dense."""
     if is_sparse(rows):
-        return Seen(*_look(rows.data, rows.indptr, rows.indices, features))
+        return rows.data, rows.indptr, rows.indices
     ends = np.arange(rows.shape[0] + 1, dtype=np.int64) * rows.shape[1]
-    return Seen(*_look(np.ascontiguousarray(rows).reshape(-1), ends, np.empty(0, np.int32), features))
+    return np.ascontiguousarray(rows).reshape(-1), ends, np.empty(0, np.int32)
 
 
 @_compile
@@ -59,29 +85,82 @@ def has_repeated(indptr: NDArray[Any], indices: NDArray[Any], n_features: int) -
 
 
 @_compile
-def _look(values: NDArray[Any], ends: NDArray[Any], indices: NDArray[Any], features: NDArray[np.bool_]) -> Any:
-    negative, non_finite, fractional, zero_rows = 0, 0, 0, 0
-    first_negative, first_non_finite = -1, -1
-    largest, squares = 0.0, 0.0
+def _first_fault(values: NDArray[Any], negative: bool) -> int:
+    for place in range(values.size):
+        value = np.float64(values[place])
+        if (value < 0.0) if negative else not math.isfinite(value):
+            return place
+    return -1
+
+
+@_compile
+def _look(values: NDArray[Any], ends: NDArray[Any], indices: NDArray[Any], feature_sums: NDArray[np.float64]) -> Any:
+    negative, non_finite, fractional, positive, zero_rows = 0, 0, 0, 0, 0
+    total, squares, value_logs, row_logs = 0.0, 0.0, 0.0, 0.0
     dense = indices.size == 0
     for row in range(ends.size - 1):
-        filled = False
-        for place in range(ends[row], ends[row + 1]):
-            value = np.float64(values[place])
-            squares += value * value
-            if not math.isfinite(value):
-                non_finite += 1
-                if first_non_finite < 0:
-                    first_non_finite = place
-            elif value != math.floor(value):
-                fractional += 1
-            if value > 0.0:
-                filled = True
-                largest = max(largest, value)
-                features[place - ends[row] if dense else indices[place]] = True
-            elif value < 0.0:
-                negative += 1
-                if first_negative < 0:
-                    first_negative = place
-        zero_rows += not filled
-    return negative, first_negative, non_finite, first_non_finite, fractional, zero_rows, largest, squares
+        first, last = np.uintp(ends[row]), np.uintp(ends[row + 1])
+        of_row = values[first:last]
+        of_total, of_squares, nothing = _sums(of_row)
+        of_negative, of_positive, of_fractional = _counts(of_row)
+        non_finite += 0 if nothing == 0.0 else _count_non_finite(of_row)
+        negative += of_negative
+        fractional += of_fractional
+        positive += of_positive
+        zero_rows += of_positive == 0
+        total += of_total
+        squares += of_squares
+        value_logs += _value_logs(of_row)
+        if of_total > 0.0:
+            row_logs += of_total * math.log(of_total)
+        if dense:
+            for feature in range(of_row.size):
+                feature_sums[feature] += np.float64(of_row[feature])
+        else:
+            for place in range(first, last):
+                feature_sums[indices[place]] += np.float64(values[place])
+    return negative, non_finite, fractional, positive, zero_rows, total, squares, value_logs, row_logs
+
+
+# Loops of their own, each of a kind that the compiler turns into vectors; a row stays in the nearest cache.
+
+
+@compile_sums
+def _sums(values: NDArray[Any]) -> Any:
+    """Sum, sum of squares, and a zero that is none if any value is not finite."""
+    total, squares, nothing = 0.0, 0.0, 0.0
+    for place in range(values.size):
+        value = np.float64(values[place])
+        total += value
+        squares += value * value
+        nothing += value * 0.0
+    return total, squares, nothing
+
+
+@_compile
+def _counts(values: NDArray[Any]) -> Any:
+    """How many are negative, positive, and no integers."""
+    negative, positive, fractional = 0, 0, 0
+    for place in range(values.size):
+        value: Any = np.float64(values[place])
+        negative += value < 0.0
+        positive += value > 0.0
+        fractional += value != math.floor(value)
+    return negative, positive, fractional
+
+
+@_compile
+def _count_non_finite(values: NDArray[Any]) -> int:
+    count = 0
+    for place in range(values.size):
+        count += not math.isfinite(np.float64(values[place]))
+    return count
+
+
+@compile_sums
+def _value_logs(values: NDArray[Any]) -> float:
+    total = 0.0
+    for place in range(values.size):
+        value = np.float64(values[place])
+        total += value * log(value)
+    return total
