@@ -70,8 +70,8 @@ def ours(solver):
         plan = plan_shards(inputs)
         engine = LocalEngine(RunSpec(inputs, plan, "float32", [n_components]))
         engine.load()
-        solver = solver_of(settings, settings.alpha, inputs, plan)
-        fit = begin(settings, settings.alpha, inputs, "float32", "fit", solver)
+        made = solver_of(settings, settings.alpha, inputs, plan)
+        fit = begin(settings, settings.alpha, inputs, "float32", "fit", made)
         engine.start(fit.spec, settings.start_usages())
 
         def pause(_):

@@ -1,14 +1,13 @@
 """Weighting by deviance in both engines, with every solver: the same bits wherever the rows are."""
 
-import numpy as np
 import pytest
 import zarr
+from cases import counts
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.engine.memory import Stays
 from bcnmf_dask.fitting.parameters import SOLVERS
 from bcnmf_dask.updates.losses import LOSSES
-from cases import counts
 
 
 @pytest.mark.parametrize("loss", LOSSES)
