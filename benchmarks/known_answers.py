@@ -66,11 +66,17 @@ def interferon_fraction(components: Any, _: Any) -> float:
     return float(kang_cells()[3][np.argsort(-components, axis=1)[:, :N_TOP]].mean())
 
 
-def digits(_seed: int, _loss: str) -> Problem:
-    """Handwritten zeros and ones on texture against texture: agreement of clusters with the digits."""
+def demo_images() -> tuple[Any, Any, Any]:
+    """The authors' handwritten zeros and ones on texture, texture alone, and the digit of each target image."""
     folder = DATA / "bcnmf_demo"
     sides = [pd.read_csv(folder / f"{side}_images.csv", index_col=0).to_numpy().T for side in ("target", "background")]
-    return Problem(*sides, agreement(pd.read_csv(folder / "target_labels.csv")["digit"].to_numpy()))
+    return sides[0], sides[1], pd.read_csv(folder / "target_labels.csv")["digit"].to_numpy()
+
+
+def digits(_seed: int, _loss: str) -> Problem:
+    """Handwritten zeros and ones on texture against texture: agreement of clusters with the digits."""
+    target, background, labels = demo_images()
+    return Problem(target, background, agreement(labels))
 
 
 def simulated_counts(seed: int, beta: float = 4.0) -> tuple[Any, Any, Any]:

@@ -53,6 +53,7 @@ class Case:
     ----------
     name, loss : str
     n_components, sweeps : int
+        The sweeps of the accelerated solver.
     measured : callable
         From a seed.
     ways : mapping of str to callable
@@ -142,7 +143,7 @@ def _logged_apart(target: Any, background: Any) -> Sides:
 
 
 def _digits(seed: int) -> Measured:
-    """Handwritten zeros and ones over grass, of each pixel the brighter; the background is other grass."""
+    """Handwritten zeros and ones added to grass, as bright as a pixel can be; the background is other grass."""
     draw, folder = np.random.default_rng(seed), known_answers.DATA / "mnist_grass"
     with np.load(folder / "mnist70k.npz") as stored:
         images, digits = stored["X"], stored["y"]
@@ -151,7 +152,7 @@ def _digits(seed: int) -> Measured:
     chosen = draw.choice(np.flatnonzero(np.isin(digits, (0, 1))), N_TARGET, replace=False)
     crops = draw.permutation(len(grass))
     under = grass[crops[N_BACKGROUND:][draw.integers(len(grass) - N_BACKGROUND, size=N_TARGET)]]
-    return Measured(np.maximum(images[chosen], under), grass[crops[:N_BACKGROUND]], digits[chosen])
+    return Measured(np.minimum(images[chosen].astype(int) + under, 255), grass[crops[:N_BACKGROUND]], digits[chosen])
 
 
 def _dense(rows: Any) -> Any:
@@ -218,6 +219,16 @@ CASES = (
     ),
     _simulation("frobenius", 4.0, USUAL_CHANGES),
     _simulation("kullback-leibler", 4.0, USUAL_CHANGES),
+    Case(
+        name="authors' demo",
+        loss="frobenius",
+        n_components=2,
+        sweeps=60,
+        measured=lambda _: Measured(*known_answers.demo_images()),
+        ways={"usual": _as_they_are},
+        structure=known_answers.agreement,
+        changes=(AS_IT_IS,),
+    ),
     _simulation("frobenius", 1.0, (AS_IT_IS,)),
     _simulation("frobenius", 16.0, (AS_IT_IS,)),
 )
