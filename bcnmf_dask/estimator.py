@@ -11,12 +11,13 @@ from sklearn.utils import check_random_state
 
 from bcnmf_dask.data.features import Matching
 from bcnmf_dask.data.inputs import read_inputs
+from bcnmf_dask.data.kinds import is_table
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitted import FittedMixin, check_path, warn_of
 from bcnmf_dask.fitting.checkpointing import Checkpointing
 from bcnmf_dask.fitting.factorize import Out, factorize
 from bcnmf_dask.fitting.loop import Callback
-from bcnmf_dask.fitting.parameters import check_parameter
+from bcnmf_dask.fitting.parameters import alpha_for, check_parameter, loss_named
 from bcnmf_dask.fitting.settings import Settings
 
 
@@ -31,15 +32,16 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     ----------
     n_components : int
         Number of components.
-    alpha : float
+    alpha : float or None
         Strength of the contrast; 0 is plain NMF of the target. Too large a value collapses the factorization,
-        which is reported.
+        which is reported. None: 2 for Kullback-Leibler, 1.5 for Frobenius.
     weighting : {"deviance", "mean", "sum"}
         What ``alpha`` is multiplied by. ``"deviance"``: the divergence of the target from its best model of rank one by
         that of the background, so that ``alpha`` means the same for any number, depth and scale of cells (for
         Frobenius, three visits more at most). ``"mean"``: ``n_target / n_background``. ``"sum"``: 1, as published.
     loss : {"kullback-leibler", "frobenius"}
-        Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images.
+        Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images. Also by the names
+        ``"kl"`` and ``"poisson"``, and ``"sse"``.
     solver : {"published", "accelerated", "online"}
         ``"published"``: one multiplicative step of usages and basis per sweep. ``"accelerated"``: longer steps of the
         same kind, about a third of the sweeps to the same components; should the objective of a sample of cells rise,
@@ -89,9 +91,9 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     def __init__(
         self,
         n_components: int = 20,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         *,
-        weighting: str = "mean",
+        weighting: str = "deviance",
         loss: str = "kullback-leibler",
         solver: str = "published",
         batch_size: int | None = None,
@@ -118,7 +120,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     def fit(
         self,
         target: Any,
-        y: Any = None,  # noqa: ARG002
+        y: Any = None,
         *,
         background: Any = None,
         client: Any = None,
@@ -140,8 +142,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``
             or ``.npz``. Usages come back as NumPy; for arrays of CuPy as CuPy; for a DataArray as DataArray; for a
             Dask array or a path as a lazy Dask array over the store ``out``.
-        y : ignored
-            For scikit-learn's conventions.
+        y : None or one-dimensional labels, ignored
+            For scikit-learn's conventions. A table here is refused: the background is given by name.
         client : Client, str, False or None
             Where to run. None: the current Dask client if an input is a Dask collection and one is active,
             else this process. False: this process. A client, an address, or a scheduler file: that cluster.
@@ -188,8 +190,13 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
 
         Warns
         -----
-        ConvergenceWarning, CollapseWarning, DataWarning
+        ConvergenceWarning, CollapseWarning
+            How the fit ended.
+        DataWarning
+            What was seen in the data as it was loaded: values that do not go with the loss, and where the sides differ
+            in what the contrast should not be about (scale, counts or not, labels of ``obs``), or hold the same rows.
         """
+        _refuse_second_table(y)
         settings = self._settings()
         check_parameter("dtype", self.dtype)
         check_parameter("device", device)
@@ -223,11 +230,12 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             start = {}
         elif not isinstance(start, Mapping):
             raise InputError(f"init: got {start!r}. Expected 'random' or a mapping of start arrays.")
+        loss = loss_named(self.loss)
         return Settings(
             n_components=self.n_components,
-            alpha=self.alpha,
+            alpha=alpha_for(loss, self.alpha),
             weighting=self.weighting,
-            loss=self.loss,
+            loss=loss,
             damping=self.damping,
             max_iter=self.max_iter,
             tol=self.tol,
@@ -243,6 +251,15 @@ def _check_callbacks(callbacks: Any) -> None:
         raise InputError(
             f"callbacks: got {callbacks!r}. Expected a sequence of functions, each called with a SweepRecord: a single "
             "one is given as [function]."
+        )
+
+
+def _refuse_second_table(y: Any) -> None:
+    """What stands in the second place is no background, which would be silently left out."""
+    if is_table(y):
+        raise InputError(
+            f"y: got a table ({type(y).__name__}) in the second place, where scikit-learn has labels, and ignored. "
+            "Expected the background by its name: fit(target, background=...)."
         )
 
 

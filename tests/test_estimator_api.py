@@ -1,12 +1,15 @@
 """`BCNMF` behaves as users of scikit-learn expect."""
 
 import pickle
+from pathlib import Path
 
 import anndata as ad
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import xarray as xr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
@@ -14,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_checks
 from small_counts import GENES, F, K, M, N, X, Y, frame, make
 
-from bcnmf_dask import BCNMF
+from bcnmf_dask import BCNMF, split
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.results.record import HISTORY_COLUMNS
 
@@ -136,11 +139,49 @@ def test_y_is_ignored():
     assert plain.history_["background_divergence"].isna().all()
 
 
-def test_labels_cannot_become_the_background():
-    with pytest.raises(InputError, match=r"background: none given, but alpha=0\.2"):
-        make().fit(X, Y)
+NO_LABELS = {
+    "matrix": Y,
+    "one column": Y[:, :1],
+    "CSR": sp.csr_array(Y),
+    "AnnData": ad.AnnData(Y),
+    "DataFrame": frame(Y),
+    "DataArray": xr.DataArray(Y),
+    "Dask": da.from_array(Y),
+    "text": "background.zarr",
+    "path": Path("background.h5ad"),
+    "lists": Y.tolist(),
+    "split": split(xr.DataArray(Y, dims=("a", "b"), coords={"c": ("a", ["u", "v"] * 15)}), "c", "u", "v"),
+}
+NO_LABELS["one of split"] = NO_LABELS["split"][1]
+
+
+@pytest.mark.parametrize("kind", NO_LABELS)
+@pytest.mark.parametrize("alpha", [0.0, 0.2])
+@pytest.mark.parametrize("call", ["fit", "fit_transform"])
+def test_a_table_in_the_place_of_labels_is_refused(kind, alpha, call):
+    with pytest.raises(InputError, match=r"^y: got a table .*: fit\(target, background=\.\.\.\)"):
+        getattr(make(alpha=alpha), call)(X, NO_LABELS[kind])
     with pytest.raises(TypeError):
         make().fit(X, None, Y)
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(N) % 2, ["a", "b"] * (N // 2), pd.Series(range(N)), ()])
+def test_labels_of_one_dimension_are_ignored(labels):
+    make(alpha=0.0, max_iter=2).fit(X, labels)
+    make(max_iter=2).fit_transform(X, labels, background=Y)
+
+
+ALIASES = {"kl": "kullback-leibler", "poisson": "kullback-leibler", "sse": "frobenius"}
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_loss_has_other_names(alias, tmp_path):
+    model = clone(make(loss=alias, max_iter=3)).fit(X, background=Y, out=tmp_path / "fit.zarr")
+    named = make(loss=ALIASES[alias], max_iter=3).fit(X, background=Y)
+    assert model.get_params()["loss"] == model.loss == alias
+    assert model.result_.parameters["loss"] == BCNMF.load(tmp_path / "fit.zarr").loss == ALIASES[alias]
+    np.testing.assert_array_equal(model.components_, named.components_)
+    np.testing.assert_array_equal(model.transform(X), named.transform(X))
 
 
 def test_an_estimator_works_in_a_pipeline():

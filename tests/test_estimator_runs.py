@@ -132,7 +132,7 @@ def test_without_random_state_two_fits_differ_and_tell_their_seed():
         ({"solver": "hals"}, r"solver: got 'hals'"),
         ({"batch_size": 100}, r"batch_size: got 100, but solver='published'"),
         ({"dtype": "int"}, r"dtype: got 'int'"),
-        ({"loss": "poisson"}, r"loss: got 'poisson'"),
+        ({"loss": "hinge"}, r"loss: got 'hinge'"),
         ({"n_components": 13}, r"n_components: got 13, with 12 features and 60 target rows"),
     ],
 )

@@ -8,7 +8,7 @@ import typer
 from bcnmf_dask.data.features import Matching
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.estimator import BCNMF
-from bcnmf_dask.fitting.parameters import DTYPES, SOLVERS, WEIGHTINGS, check_parameter
+from bcnmf_dask.fitting.parameters import DEFAULT_ALPHAS, DTYPES, SOLVERS, WEIGHTINGS, check_parameter, loss_named
 from bcnmf_dask.updates.losses import LOSSES
 
 DEFAULTS: dict[str, Any] = {name: parameter.default for name, parameter in inspect.signature(BCNMF).parameters.items()}
@@ -41,6 +41,11 @@ def checked(param: typer.CallbackParam, value: Any) -> Any:
     except InputError as error:
         raise typer.BadParameter(str(error).partition(": ")[2]) from None
     return value
+
+
+def checked_loss(param: typer.CallbackParam, value: Any) -> Any:
+    """The loss that a name stands for; see `checked`."""
+    return checked(param, loss_named(value))
 
 
 First = Annotated[
@@ -109,9 +114,10 @@ Features = Annotated[
 ]
 NComponents = Annotated[int, typer.Option(help="Number of components.", callback=checked, rich_help_panel=MODEL)]
 Alpha = Annotated[
-    float,
+    float | None,
     typer.Option(
-        help="Strength of the contrast; 0 is plain NMF of the target. If too large, the fit collapses and says so.",
+        help="Strength of the contrast; 0 is plain NMF of the target. If too large, the fit collapses and says so. "
+        f"By default {' and '.join(f'{alpha:g} for {loss}' for loss, alpha in DEFAULT_ALPHAS.items())}.",
         callback=checked,
         rich_help_panel=MODEL,
     ),
@@ -130,8 +136,9 @@ Loss = Annotated[
     str,
     typer.Option(
         metavar="|".join(sorted(LOSSES)),
-        help="kullback-leibler for counts; frobenius for normalised data, intensities or images.",
-        callback=checked,
+        help="kullback-leibler (or kl, poisson) for counts; frobenius (or sse) for normalised data, intensities or "
+        "images.",
+        callback=checked_loss,
         rich_help_panel=MODEL,
     ),
 ]

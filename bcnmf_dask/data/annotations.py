@@ -44,6 +44,9 @@ class Annotation(Protocol):
     def column(self, key: str) -> "pd.Series[Any]":
         """The values of one of them."""
 
+    def is_categorical(self, key: str) -> bool:
+        """Whether one of them holds a few labels, and for each row which."""
+
     def whole(self) -> pd.DataFrame:
         """All columns, and the names as index."""
 
@@ -74,6 +77,10 @@ class FrameAnnotation:
     def column(self, key: str) -> "pd.Series[Any]":
         """See :meth:`Annotation.column`."""
         return self.frame[key]
+
+    def is_categorical(self, key: str) -> bool:
+        """See :meth:`Annotation.is_categorical`."""
+        return isinstance(self.frame[key].dtype, pd.CategoricalDtype)
 
     def whole(self) -> pd.DataFrame:
         """See :meth:`Annotation.whole`."""
@@ -126,6 +133,11 @@ class StoredAnnotation:
         """See :meth:`Annotation.column`."""
         with reading(shown(self.path)):
             return pd.Series(anndata.io.read_elem(self._open()[key]))
+
+    def is_categorical(self, key: str) -> bool:
+        """See :meth:`Annotation.is_categorical`."""
+        with reading(shown(self.path)):
+            return bool(self._open()[key].attrs.get("encoding-type") == "categorical")
 
     def whole(self) -> pd.DataFrame:
         """See :meth:`Annotation.whole`."""

@@ -1,5 +1,6 @@
 """One set of features for both roles: aligned by name, or by position where one side has no names."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -149,11 +150,37 @@ def _different(target: Names, background: Names, shared: Columns) -> InputError:
         f"background: has other features than the target: {len(shared)} shared, {only_target} only in the "
         f"target, {only_background} only in the background. "
     )
+    if apart := _apart_by_case(target, background):
+        return InputError(f"{counts}{_in_one_case(apart)}")
     if len(shared):
         return InputError(f'{counts}Give both the same, or use the shared ones with features="intersection".')
     return InputError(
         f"{counts}The target has {shortened(target, 3)}; the background {shortened(background, 3)}. "
         "Name both in the same way, for example both by gene symbol."
+    )
+
+
+def left_out_by_case(target: Features, background: Features) -> Iterator[str]:
+    """A sentence, if features that are not used because their names differ do so by letter case alone."""
+    if target.names is not None and background.names is not None:
+        apart = _apart_by_case(target.names, background.names)
+        if apart:
+            yield f"background: {_in_one_case(apart)} As it is, they are left out."
+
+
+def _apart_by_case(target: Names, background: Names) -> list[tuple[str, str]]:
+    """Names on one side alone that differ from one on the other by letter case: of the target, of the background."""
+    known, other = set(target), set(background)
+    folded = {name.casefold(): name for name in background if name not in known}
+    return [(name, folded[name.casefold()]) for name in target if name not in other and name.casefold() in folded]
+
+
+def _in_one_case(apart: Sequence[tuple[str, str]]) -> str:
+    ours, theirs = apart[0]
+    return (
+        f"{len(apart)} feature names differ by letter case alone ({ours!r} in the target, {theirs!r} in the "
+        "background). Write both in the same way: names of one species in the case of either side (for example "
+        ".var_names.str.upper()), those of two species as orthologs of one."
     )
 
 

@@ -1,13 +1,14 @@
 """What the pass that loads the rows sees in their values, and what is refused or reported because of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, is_sparse
+from bcnmf_dask.data.contents import Contents
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.kernels.inspection import first_fault, look_at
@@ -54,6 +55,8 @@ class Findings:
         The largest value; 0 if there is none above.
     moments : mapping of role to Moments
         Sums over rows. Of a whole run they are added along its tree: the same bits whoever saw the rows.
+    contents : mapping of role to Contents
+        Empty where there is no other side to compare with.
     """
 
     n_features: int
@@ -61,6 +64,7 @@ class Findings:
     non_finite: Faults
     peaks: Mapping[Role, float]
     moments: Mapping[Role, Moments]
+    contents: Mapping[Role, Contents] = field(default_factory=dict)
 
     @classmethod
     def none(cls, n_features: int) -> "Findings":
@@ -75,6 +79,7 @@ class Findings:
             self.non_finite.merge(other.non_finite),
             _joined(self.peaks, other.peaks, max),
             _joined(self.moments, other.moments, both),
+            _joined(self.contents, other.contents, Contents.merge),
         )
 
     @property
@@ -123,6 +128,7 @@ def inspect(rows: Rows, role: Role, first_row: int) -> Findings:
         squares=seen.squares,
         value_logs=seen.value_logs,
         row_logs=seen.row_logs,
+        row_squares=seen.row_squares,
         feature_sums=sums,
     )
     return Findings(

@@ -1,7 +1,7 @@
 """Anything a user holds -> stores of rows that can be sliced, a role for each row, one set of features."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bcnmf_dask.data.annotations import Names, RowNames
@@ -13,6 +13,7 @@ from bcnmf_dask.data.features import (
     check_matching,
     features_of,
     fitted_columns,
+    left_out_by_case,
     or_none,
 )
 from bcnmf_dask.data.kinds import open_table
@@ -71,6 +72,10 @@ class Inputs:
         Whether the target is an AnnData.
     called : mapping of role to str
         What messages call each role.
+    sides : mapping of role to Labelled
+        Each role as it was given, with all that is known about its rows.
+    notes : tuple of str
+        Sentences about features that a fit warns with.
     """
 
     stores: tuple[Store, ...]
@@ -84,6 +89,8 @@ class Inputs:
     layer: str | None
     has_layers: bool
     called: Mapping[Role, str]
+    sides: Mapping[Role, Labelled]
+    notes: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[PathSource | None, ...]:
@@ -130,9 +137,9 @@ def read_inputs(
     sides = {role: _features(role, part) for role, part in parts.items()}
     columns = align(sides["target"], sides.get("background", sides["target"]), features)
     names = [side.names[taken] for side, taken in zip(sides.values(), columns, strict=False) if side.names is not None]
-    return _assemble(
-        parts, dict(zip(parts, columns, strict=False)), names[0] if names else None, {role: role for role in parts}
-    )
+    taken = dict(zip(parts, columns, strict=False))
+    inputs = _assemble(parts, taken, names[0] if names else None, {role: role for role in parts})
+    return replace(inputs, notes=tuple(left_out_by_case(*sides.values())) if len(sides) == 2 else ())
 
 
 def read_rows(rows: Any, *, features: Names | None, n_features: int, layer: str | None = None) -> Inputs:
@@ -197,6 +204,7 @@ def _assemble(
         layer=target.layer,
         has_layers=target.layers is not None,
         called=called,
+        sides=parts,
     )
 
 

@@ -17,7 +17,7 @@ from bcnmf_dask.backend import is_on_device
 from bcnmf_dask.data import readers
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import exists, holds_zarr, is_location, is_url, shown
-from bcnmf_dask.data.tables import Table
+from bcnmf_dask.data.tables import Labelled, Table
 from bcnmf_dask.errors import InputError
 
 
@@ -73,6 +73,13 @@ def open_table(value: Any, layer: str | None) -> Table:
             return kind.read(value, layer)
     got = f"the path {shown(value)!r}" if is_location(value) else f"an object of type {type(value).__name__}"
     raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")
+
+
+def is_table(value: Any) -> bool:
+    """Whether it may have been meant as a matrix of rows and features: a path, `split` rows, two dimensions or more."""
+    if isinstance(value, list | tuple):
+        return any(isinstance(part, list | tuple | np.ndarray | Labelled) for part in value)
+    return is_location(value) or isinstance(value, Labelled | AnnData) or getattr(value, "ndim", 0) > 1
 
 
 def _check_place(path: str | os.PathLike[str]) -> None:

@@ -1,7 +1,7 @@
 """Rows as read -> blocks as computed: one dtype, chosen features, checked values, split by role."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, csr_of, is_in_order, is_sparse, slice_rows
+from bcnmf_dask.data.contents import contents_of
 from bcnmf_dask.data.findings import Findings, inspect
 from bcnmf_dask.data.inputs import Store
 from bcnmf_dask.data.matrices import as_declared
@@ -46,6 +47,8 @@ class ShardOrder:
         Whether they stay on the device of the process.
     as_it_is : bool
         Whether whole numbers keep their type however large it is, see `taken_as_it_is`.
+    sampled : float
+        See `bcnmf_dask.data.contents.share_sampled`.
     """
 
     shard: Shard
@@ -57,6 +60,7 @@ class ShardOrder:
     resident: bool = True
     on_device: bool = False
     as_it_is: bool = False
+    sampled: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,18 @@ class Block:
 
 
 def order_shard(
-    store: Store, shard: Shard, dtype: str, resident: bool = True, on_device: bool = False, *, as_it_is: bool = False
+    store: Store,
+    shard: Shard,
+    dtype: str,
+    resident: bool = True,
+    on_device: bool = False,
+    *,
+    as_it_is: bool = False,
+    sampled: float = 0.0,
 ) -> ShardOrder:
     """The order for one shard: its piece of the store's roles, how to read it, and where it is to stay."""
     masks, width = _masks_of(store, shard), store.source.shape[1]
-    return ShardOrder(shard, masks, store.columns, dtype, store.name, width, resident, on_device, as_it_is)
+    return ShardOrder(shard, masks, store.columns, dtype, store.name, width, resident, on_device, as_it_is, sampled)
 
 
 def _masks_of(store: Store, shard: Shard) -> dict[Role, NDArray[np.bool_] | None]:
@@ -181,8 +192,22 @@ def inspect_block(order: ShardOrder, block: Block) -> Findings:
     """Look at every value of a block; negative and non-finite values are counted, not refused, here."""
     findings = Findings.none(order.width if order.columns is None else len(order.columns))
     for role, part in block.parts.items():
-        findings = findings.merge(inspect(part, role, order.shard.role_rows[role][0] + block.places[role].start))
+        seen = inspect(part, role, order.shard.role_rows[role][0] + block.places[role].start)
+        if order.sampled:
+            seen = replace(seen, contents={role: contents_of(part, order.sampled, _alone(order, block, role))})
+        findings = findings.merge(seen)
     return findings
+
+
+def _alone(order: ShardOrder, block: Block, role: Role) -> NDArray[np.bool_] | None:
+    """Which rows of a part do not serve in the other role, too; None is all."""
+    if len(order.masks) == 1:
+        return None
+    start = (block.number - order.shard.first_block) * order.shard.block_rows
+    every = np.ones(order.shard.stop - order.shard.start, dtype=bool)
+    mine, other = ((every if mask is None else mask)[start:] for mask in order.masks.values())
+    mine, other = (mine, other) if role == next(iter(order.masks)) else (other, mine)
+    return ~other[: order.shard.block_rows][mine[: order.shard.block_rows]]
 
 
 def _canonical(rows: Rows, order: ShardOrder) -> Rows:

@@ -61,8 +61,8 @@ def split(
     target_rows = _rows_with(labels, target, key, "target")
     background_rows = _rows_with(labels, background, key, "background")
     return (
-        Labelled(table, target_rows, features),
-        Labelled(table, background_rows, features),
+        Labelled(table, target_rows, features, key),
+        Labelled(table, background_rows, features, key),
     )
 
 

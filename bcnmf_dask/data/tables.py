@@ -140,11 +140,14 @@ class Labelled:
         None is every row.
     features : bool array (features,) or None
         None is every feature.
+    key : str or None
+        The column of labels that the rows were chosen by.
     """
 
     table: Table
     rows: Mask | None
     features: Mask | None
+    key: str | None = None
 
     @property
     def n_rows(self) -> int:

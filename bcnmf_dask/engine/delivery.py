@@ -6,6 +6,7 @@ from typing import Any
 from distributed import Client, Future
 
 from bcnmf_dask.backend import Rows
+from bcnmf_dask.data.contents import share_sampled
 from bcnmf_dask.data.loading import ShardOrder, order_shard
 from bcnmf_dask.data.shards import Shard
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
@@ -109,7 +110,8 @@ class Delivery:
     def _order(self, index: int, stays: Stays) -> ShardOrder:
         shard = self._plan.shards[index]
         where = (index in stays.all, index in stays.device)
-        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, *where)
+        sampled = share_sampled(self._inputs)
+        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, *where, sampled=sampled)
 
     def _take(self, order: ShardOrder, address: str, chunks: list[Future[Any]]) -> Future[Any]:
         source = self._source(order.shard)

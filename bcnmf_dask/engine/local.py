@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.data.contents import share_sampled
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.loading import ShardOrder, order_shard
@@ -63,8 +64,9 @@ class LocalEngine:
 
     def _order(self, shard: Shard) -> ShardOrder:
         stays, there = shard.index in self._stays.all, shard.index in self._stays.device
-        as_it_is = shard.index in self._held
-        return order_shard(self._inputs.stores[shard.store], shard, self._dtype, stays, there, as_it_is=as_it_is)
+        as_it_is, sampled = shard.index in self._held, share_sampled(self._inputs)
+        store = self._inputs.stores[shard.store]
+        return order_shard(store, shard, self._dtype, stays, there, as_it_is=as_it_is, sampled=sampled)
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""

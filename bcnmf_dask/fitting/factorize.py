@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bcnmf_dask.fitting.finishing import Session, finish
 from bcnmf_dask.fitting.loop import Callback, FitProgress, run_fits
 from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.fitting.sides import compare_sides, raw_counts
 from bcnmf_dask.fitting.solving import pieces_kept, solver_of
 from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.fitting.weighting import deviances_of, effective_alphas
@@ -178,22 +179,8 @@ def begin(settings: Settings, alpha: float, inputs: Inputs, dtype: str, key: str
 
 def _report(findings: Findings, inputs: Inputs, settings: Sequence[Settings]) -> None:
     """Say what is unusual about the data, but no reason to refuse it."""
-    if findings.fractional and any(one.loss == "kullback-leibler" for one in settings):
-        warnings.warn(
-            f"{findings.fractional} values are not integers, but loss='kullback-leibler' is meant for counts. "
-            f"{inputs.layer_note} Or use loss='frobenius'.",
-            DataWarning,
-            stacklevel=4,
-        )
-    eps = max(LOSSES[one.loss].eps for one in settings)
-    if 0 < findings.largest < TINY * eps:
-        warnings.warn(
-            f"The values are tiny: the largest is {findings.largest:.2g}, too near to the {eps:g} that the updates add "
-            "to avoid a division by zero, which would distort the components or make them zero. Scale the data up, so "
-            "that the largest value is about 1.",
-            DataWarning,
-            stacklevel=4,
-        )
+    for sentence in _remarks(findings, inputs, settings):
+        warnings.warn(sentence, DataWarning, stacklevel=4)
     for role, count in findings.zero_rows.items():
         if count:
             logger.info("%s: %d rows are all zero; they are kept, with usages of zero.", role, count)
@@ -202,3 +189,24 @@ def _report(findings: Findings, inputs: Inputs, settings: Sequence[Settings]) ->
     most = max(one.n_components for one in settings)
     if inputs.n_rows.get("background", most) < most:
         logger.info("background: fewer rows (%d) than components (%d).", inputs.n_rows["background"], most)
+
+
+def _remarks(findings: Findings, inputs: Inputs, settings: Sequence[Settings]) -> Iterator[str]:
+    """What is to be warned of."""
+    losses = {one.loss for one in settings}
+    yield from compare_sides(findings, inputs, contrasts=any(one.alpha > 0 for one in settings))
+    alike = all(one.fractional or not one.total for one in findings.moments.values())  # or it is said of one side
+    if findings.fractional and alike and "kullback-leibler" in losses:
+        yield (
+            f"{findings.fractional} values are not integers, but loss='kullback-leibler' is meant for counts. "
+            f"{inputs.layer_note} Or use loss='frobenius'."
+        )
+    if "frobenius" in losses:
+        yield from raw_counts(findings, inputs)
+    eps = max(LOSSES[loss].eps for loss in losses)
+    if 0 < findings.largest < TINY * eps:
+        yield (
+            f"The values are tiny: the largest is {findings.largest:.2g}, too near to the {eps:g} that the updates add "
+            "to avoid a division by zero, which would distort the components or make them zero. Scale the data up, so "
+            "that the largest value is about 1."
+        )

@@ -12,6 +12,10 @@ START_ARRAYS = ("components", "target_usages", "background_usages")
 WEIGHTINGS = ("deviance", "mean", "sum")
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda")
+LOSS_ALIASES = {"kl": "kullback-leibler", "poisson": "kullback-leibler", "sse": "frobenius"}
+"""Other names of losses, which a user may give."""
+DEFAULT_ALPHAS = {"frobenius": 1.5, "kullback-leibler": 2.0}
+"""What no alpha means for a loss, with weighting="deviance": chosen by ``benchmarks/weighting.py``."""
 SOLVERS = ("published", "accelerated", "online")
 
 
@@ -30,15 +34,15 @@ def _number(value: Any, least: float) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) >= least
 
 
-def _one_of(names: Any) -> Rule:
-    return Rule(lambda value: isinstance(value, str) and value in names, f"one of {', '.join(map(repr, names))}")
+def _one_of(names: Any, more: str = "") -> Rule:
+    return Rule(lambda value: isinstance(value, str) and value in names, f"one of {', '.join(map(repr, names))}{more}")
 
 
 RULES: Mapping[str, Rule] = {
     "n_components": Rule(lambda value: _whole(value, 1), "a whole number of at least 1"),
     "alpha": Rule(lambda value: _number(value, 0.0), "a finite number of at least 0 (0: no contrast)"),
     "weighting": _one_of(WEIGHTINGS),
-    "loss": _one_of(tuple(LOSSES)),
+    "loss": _one_of(tuple(LOSSES), f" (or, where a user names it: {', '.join(LOSS_ALIASES)})"),
     "damping": Rule(
         lambda value: value is None or (_number(value, 0.0) and 0 < value <= 1), "a number in (0, 1], or None"
     ),
@@ -59,6 +63,16 @@ RULES: Mapping[str, Rule] = {
 
 SHOWN_AS = {"seed": "random_state", "start": "init"}
 """Parameters the estimator calls otherwise."""
+
+
+def loss_named(name: Any) -> Any:
+    """The loss that a name stands for; what is none is left as it is, to be refused with all other parameters."""
+    return LOSS_ALIASES.get(name, name) if isinstance(name, str) else name
+
+
+def alpha_for(loss: Any, alpha: Any) -> Any:
+    """An alpha that was given, or the default for the loss: 1 for one that the package does not know."""
+    return DEFAULT_ALPHAS.get(str(loss), 1.0) if alpha is None else alpha
 
 
 def check_parameter(name: str, value: Any) -> None:

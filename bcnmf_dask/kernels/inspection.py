@@ -26,8 +26,8 @@ class Seen(NamedTuple):
         Values above zero.
     zero_rows : int
         Rows without one.
-    total, squares, value_logs, row_logs : float
-        Sums of ``x``, of ``x**2``, of ``x log x``, and of ``t log t`` over the totals ``t`` of rows.
+    total, squares, value_logs, row_logs, row_squares : float
+        Sums of ``x``, of ``x**2``, of ``x log x``, and of ``t log t`` and ``t**2`` over the totals ``t`` of rows.
     largest : float
         The largest value; 0 if none is above.
     """
@@ -41,6 +41,7 @@ class Seen(NamedTuple):
     squares: float
     value_logs: float
     row_logs: float
+    row_squares: float
     largest: float
 
 
@@ -54,17 +55,17 @@ def look_at(rows: Rows, feature_sums: NDArray[np.float64]) -> Seen:
     feature_sums : float64 array (n_features,)
         Added to.
     """
-    values, ends, indices = _flat(rows)
+    values, ends, indices = flat(rows)
     seen: Any = _look(values, ends, indices, feature_sums)
     return Seen._make((*seen, float(values.max(initial=0))))
 
 
 def first_fault(rows: Rows, negative: bool) -> int:
     """The place among the stored values of the first that is negative, or not finite; -1 if there is none."""
-    return int(_first_fault(_flat(rows)[0], negative))
+    return int(_first_fault(flat(rows)[0], negative))
 
 
-def _flat(rows: Rows) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def flat(rows: Rows) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Stored values, where each row begins and ends among them, and their features: none where rows are dense."""
     if is_sparse(rows):
         return rows.data, rows.indptr, rows.indices
@@ -96,7 +97,7 @@ def _first_fault(values: NDArray[Any], negative: bool) -> int:
 @_compile
 def _look(values: NDArray[Any], ends: NDArray[Any], indices: NDArray[Any], feature_sums: NDArray[np.float64]) -> Any:
     negative, non_finite, fractional, positive, zero_rows = 0, 0, 0, 0, 0
-    total, squares, value_logs, row_logs = 0.0, 0.0, 0.0, 0.0
+    total, squares, value_logs, row_logs, row_squares = 0.0, 0.0, 0.0, 0.0, 0.0
     dense = indices.size == 0
     for row in range(ends.size - 1):
         first, last = np.uintp(ends[row]), np.uintp(ends[row + 1])
@@ -110,6 +111,7 @@ def _look(values: NDArray[Any], ends: NDArray[Any], indices: NDArray[Any], featu
         zero_rows += of_positive == 0
         total += of_total
         squares += of_squares
+        row_squares += of_total * of_total
         value_logs += _value_logs(of_row)
         if of_total > 0.0:
             row_logs += of_total * math.log(of_total)
@@ -119,7 +121,7 @@ def _look(values: NDArray[Any], ends: NDArray[Any], indices: NDArray[Any], featu
         else:
             for place in range(first, last):
                 feature_sums[indices[place]] += np.float64(values[place])
-    return negative, non_finite, fractional, positive, zero_rows, total, squares, value_logs, row_logs
+    return negative, non_finite, fractional, positive, zero_rows, total, squares, value_logs, row_logs, row_squares
 
 
 # Loops of their own, each of a kind that the compiler turns into vectors; a row stays in the nearest cache.

@@ -1,4 +1,4 @@
-"""Numbers one by one: conversion to a type, a logarithm that the compiler can do on vectors, and sums."""
+"""Numbers one by one: conversion to a type, their bits, a logarithm that the compiler can do on vectors, and sums."""
 
 import math
 from typing import Any
@@ -44,6 +44,16 @@ def exponent_and_mantissa(typing: Any, number: Any) -> Typed:  # noqa: ARG001
         return context.make_tuple(builder, signature.return_type, parts)
 
     return types.UniTuple(number, 2)(number), write
+
+
+@intrinsic
+def bits_of(typing: Any, number: Any) -> Typed:  # noqa: ARG001
+    """The bits of a float64 as uint64."""
+
+    def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:  # noqa: ARG001
+        return builder.bitcast(given[0], ir.IntType(64))
+
+    return types.uint64(types.float64), write
 
 
 @compile_sums

@@ -28,6 +28,8 @@ class Moments(NamedTuple):
         The sum of ``x log x`` over all values, 0 for 0.
     row_logs : float
         The sum of ``t log t`` over the totals ``t`` of rows, 0 for 0.
+    row_squares : float
+        The sum of ``t**2`` over the totals of rows.
     feature_sums : ndarray (n_features,), float64
         The sum of each feature.
     """
@@ -40,6 +42,7 @@ class Moments(NamedTuple):
     squares: float
     value_logs: float
     row_logs: float
+    row_squares: float
     feature_sums: NDArray[np.float64]
 
 

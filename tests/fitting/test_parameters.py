@@ -22,7 +22,7 @@ from bcnmf_dask.fitting.parameters import check_parameter
         ("alpha", None, r"alpha: got None"),
         ("alpha", True, r"alpha: got True"),
         ("weighting", "median", r"weighting: got 'median'\. Expected one of 'deviance', 'mean', 'sum'"),
-        ("loss", "poisson", r"loss: got 'poisson'\. Expected one of 'frobenius', 'kullback-leibler'"),
+        ("loss", "hinge", r"loss: got 'hinge'\. Expected one of 'frobenius', 'kullback-leibler' .*: kl, poisson, sse"),
         ("loss", ["frobenius"], r"loss: got \['frobenius'\]"),
         ("damping", 0, r"damping: got 0\. Expected a number in \(0, 1\], or None"),
         ("damping", 1.01, r"damping: got 1\.01"),

@@ -32,6 +32,7 @@ def plain(rows):
         squares=(rows**2).sum(),
         value_logs=x_log_x(rows),
         row_logs=x_log_x(rows.sum(axis=1)),
+        row_squares=(rows.sum(axis=1) ** 2).sum(),
         feature_sums=rows.sum(axis=0),
     )
 
