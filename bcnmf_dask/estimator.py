@@ -17,7 +17,7 @@ from bcnmf_dask.fitted import FittedMixin, check_path, warn_of
 from bcnmf_dask.fitting.checkpointing import Checkpointing
 from bcnmf_dask.fitting.factorize import Out, factorize
 from bcnmf_dask.fitting.loop import Callback
-from bcnmf_dask.fitting.parameters import check_parameter, loss_named
+from bcnmf_dask.fitting.parameters import alpha_for, check_parameter, loss_named
 from bcnmf_dask.fitting.settings import Settings
 
 
@@ -32,12 +32,13 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     ----------
     n_components : int
         Number of components.
-    alpha : float
+    alpha : float or None
         Strength of the contrast; 0 is plain NMF of the target. Too large a value collapses the factorization,
-        which is reported.
-    weighting : {"mean", "sum"}
-        ``"mean"``: the background counts ``alpha * n_target / n_background``, so that ``alpha`` means the same
-        for any number of cells. ``"sum"``: the published objective.
+        which is reported. None: 2 for Kullback-Leibler, 1.5 for Frobenius.
+    weighting : {"deviance", "mean", "sum"}
+        What ``alpha`` is multiplied by. ``"deviance"``: the divergence of the target from its best model of rank one by
+        that of the background, so that ``alpha`` means the same for any number, depth and scale of cells (for
+        Frobenius, three visits more at most). ``"mean"``: ``n_target / n_background``. ``"sum"``: 1, as published.
     loss : {"kullback-leibler", "frobenius"}
         Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images. Also by the names
         ``"kl"`` and ``"poisson"``, and ``"sse"``.
@@ -94,9 +95,9 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     def __init__(
         self,
         n_components: int = 20,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         *,
-        weighting: str = "mean",
+        weighting: str = "deviance",
         loss: str = "kullback-leibler",
         solver: str = "published",
         batch_size: int | None = None,
@@ -235,11 +236,12 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             start = {}
         elif not isinstance(start, Mapping):
             raise InputError(f"init: got {start!r}. Expected 'random' or a mapping of start arrays.")
+        loss = loss_named(self.loss)
         return Settings(
             n_components=self.n_components,
-            alpha=self.alpha,
+            alpha=alpha_for(loss, self.alpha),
             weighting=self.weighting,
-            loss=loss_named(self.loss),
+            loss=loss,
             damping=self.damping,
             max_iter=self.max_iter,
             tol=self.tol,

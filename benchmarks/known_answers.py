@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +27,60 @@ class Problem:
     structure: Callable[[Any, Any], float]
 
 
-def kang(seed: int, loss: str) -> Problem:
-    """Interferon-stimulated cells against controls: the fraction of interferon genes in the top of all components."""
+@cache
+def kang_cells() -> tuple[sp.csr_array, Any, Any, Any]:
+    """Counts of all genes, whether each cell was stimulated, the genes that vary most, and which are interferon's."""
     folder = DATA / "kang_ifnb"
     with np.load(folder / "counts.npz") as stored:
         counts = sp.csr_array((stored["data"], stored["indices"], stored["indptr"]), shape=tuple(stored["shape"]))
         genes, stimulated = stored["genes"], stored["condition"] == "stimulated"
-    totals = counts.sum(axis=1)
-    logged = np.log1p(counts.toarray() * (np.median(totals) / totals)[:, None])
-    kept = np.sort(np.argsort(-logged.var(axis=0))[:N_GENES])
+    kept = np.sort(np.argsort(-logged(counts).toarray().var(axis=0))[:N_GENES])
     interferon = np.isin(genes[kept], (folder / "interferon_genes.txt").read_text().split())
-    rows = logged[:, kept] if loss == "frobenius" else counts[:, kept]
+    return counts, stimulated, kept, interferon
+
+
+def logged(counts: sp.csr_array) -> sp.csr_array:
+    """Logarithms of counts that were scaled to the median total of these cells."""
+    totals = counts.sum(axis=1)
+    return sp.csr_array(sp.diags_array(np.median(totals) / np.maximum(totals, 1)) @ counts).log1p()
+
+
+def kang_sides(seed: int) -> tuple[Any, Any]:
+    """Cells of the target, stimulated and half of the controls, and of the background, the other controls."""
+    stimulated = kang_cells()[1]
     controls = np.random.default_rng(seed).permutation(np.flatnonzero(~stimulated))
     half = len(controls) // 2
-    target = np.concatenate([np.flatnonzero(stimulated), controls[:half]])
+    return np.concatenate([np.flatnonzero(stimulated), controls[:half]]), controls[half:]
 
-    def structure(components, _):
-        return interferon[np.argsort(-components, axis=1)[:, :N_TOP]].mean()
 
-    return Problem(rows[target], rows[controls[half:]], structure)
+def kang(seed: int, loss: str) -> Problem:
+    """Interferon-stimulated cells against controls: the fraction of interferon genes in the top of all components."""
+    counts, _, kept, _ = kang_cells()
+    rows = logged(counts)[:, kept].toarray() if loss == "frobenius" else counts[:, kept]
+    target, background = kang_sides(seed)
+    return Problem(rows[target], rows[background], interferon_fraction)
+
+
+def interferon_fraction(components: Any, _: Any) -> float:
+    """Of the top genes of all components."""
+    return float(kang_cells()[3][np.argsort(-components, axis=1)[:, :N_TOP]].mean())
+
+
+def demo_images() -> tuple[Any, Any, Any]:
+    """The authors' handwritten zeros and ones on texture, texture alone, and the digit of each target image."""
+    folder = DATA / "bcnmf_demo"
+    sides = [pd.read_csv(folder / f"{side}_images.csv", index_col=0).to_numpy().T for side in ("target", "background")]
+    return sides[0], sides[1], pd.read_csv(folder / "target_labels.csv")["digit"].to_numpy()
 
 
 def digits(_seed: int, _loss: str) -> Problem:
     """Handwritten zeros and ones on texture against texture: agreement of clusters with the digits."""
-    folder = DATA / "bcnmf_demo"
-    sides = [pd.read_csv(folder / f"{side}_images.csv", index_col=0).to_numpy().T for side in ("target", "background")]
-    return Problem(*sides, _agreement(pd.read_csv(folder / "target_labels.csv")["digit"].to_numpy()))
+    target, background, labels = demo_images()
+    return Problem(target, background, agreement(labels))
 
 
-def simulation(seed: int, _loss: str, beta: float = 4.0) -> Problem:
-    """Counts of two target programs under a strong background, log-normalised: agreement of clusters with them."""
+def simulated_counts(seed: int, beta: float = 4.0) -> tuple[Any, Any, Any]:
+    """Counts of two target programs under a strong background, of that alone, and the program of each target cell."""
     draw = np.random.default_rng(seed)
     n_genes, n_cells = 3000, 1000
     shared, specific = draw.gamma(0.5, 0.01, (5, n_genes)), draw.gamma(0.5, 0.005, (2, n_genes))
@@ -65,16 +90,28 @@ def simulation(seed: int, _loss: str, beta: float = 4.0) -> Problem:
         specific[number, 1250 + 120 * number : 1250 + 120 * (number + 1)] += draw.gamma(2.0, 0.9, 120)
     noise, labels = draw.gamma(1.0, 1.0, n_genes), draw.permutation(np.repeat([0, 1], n_cells // 2))
 
-    def logged(extra):
+    def drawn(extra):
         mean = 10 * beta * shared[draw.integers(5, size=n_cells)] + extra
         mean += 0.02 + 0.01 * np.outer(draw.gamma(1.0, 1.0, n_cells), noise)
-        counts = draw.poisson(mean * draw.lognormal(0.0, 0.35, (n_cells, 1)))
-        return np.log1p(counts * (1e4 / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
+        return draw.poisson(mean * draw.lognormal(0.0, 0.35, (n_cells, 1)))
 
-    return Problem(logged(0.15 * specific[labels]), logged(0.0), _agreement(labels))
+    return drawn(0.15 * specific[labels]), drawn(0.0), labels
 
 
-def _agreement(labels: Any) -> Callable[[Any, Any], float]:
+def per_ten_thousand(counts: Any) -> Any:
+    """Logarithms of counts that were scaled to a total of 10,000 per cell."""
+    return np.log1p(counts * (1e4 / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
+
+
+def simulation(seed: int, _loss: str, beta: float = 4.0) -> Problem:
+    """The simulated counts, log-normalised: agreement of clusters with the programs."""
+    target, background, labels = simulated_counts(seed, beta)
+    return Problem(per_ten_thousand(target), per_ten_thousand(background), agreement(labels))
+
+
+def agreement(labels: Any) -> Callable[[Any, Any], float]:
+    """Of two clusters of the usages with labels of two kinds: the adjusted Rand index."""
+
     def structure(_, usages):
         return adjusted_rand_score(labels, KMeans(2, n_init=10, random_state=0).fit_predict(usages))
 

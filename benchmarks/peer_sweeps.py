@@ -70,7 +70,8 @@ def ours(solver):
         plan = plan_shards(inputs)
         engine = LocalEngine(RunSpec(inputs, plan, "float32", [n_components]))
         engine.load()
-        fit = begin(settings, inputs, "float32", "fit", solver_of(settings, inputs, plan))
+        made = solver_of(settings, settings.alpha, inputs, plan)
+        fit = begin(settings, settings.alpha, inputs, "float32", "fit", made)
         engine.start(fit.spec, settings.start_usages())
 
         def pause(_):

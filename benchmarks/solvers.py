@@ -64,7 +64,9 @@ def fit(problem, loss, alpha, n_components, seed, solver, sweeps, marks, weighti
     plan, found = plan_shards(inputs), {}
     engine = LocalEngine(RunSpec(inputs, plan, "float32", [n_components]))
     engine.load()
-    progress = begin(settings, inputs, "float32", "fit", solver_of(settings, inputs, plan))
+    weight = settings.effective_alpha(inputs)
+    solver = solver_of(settings, weight, inputs, plan)
+    progress = begin(settings, weight, inputs, "float32", "fit", solver)
     engine.start(progress.spec, {})
     everything = Draw((0,), 0, 1, inputs.n_rows, plan.block_rows)
 

@@ -94,7 +94,7 @@ def fit(
     client = client_of(scheduler, scheduler_file, local, local_cuda)
     checkpoints = recovery(checkpoint, checkpoint_every, resume)
     given = Given(first, second, key, target, background, layer, mask_var, features)
-    given.check(needs_background=alpha > 0)
+    given.check(needs_background=alpha is None or alpha > 0)
     _check_together(solver, batch_size)
     model = BCNMF(
         n_components,

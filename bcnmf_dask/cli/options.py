@@ -8,7 +8,7 @@ import typer
 from bcnmf_dask.data.features import Matching
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.estimator import BCNMF
-from bcnmf_dask.fitting.parameters import DTYPES, SOLVERS, WEIGHTINGS, check_parameter, loss_named
+from bcnmf_dask.fitting.parameters import DEFAULT_ALPHAS, DTYPES, SOLVERS, WEIGHTINGS, check_parameter, loss_named
 from bcnmf_dask.updates.losses import LOSSES
 
 DEFAULTS: dict[str, Any] = {name: parameter.default for name, parameter in inspect.signature(BCNMF).parameters.items()}
@@ -114,9 +114,10 @@ Features = Annotated[
 ]
 NComponents = Annotated[int, typer.Option(help="Number of components.", callback=checked, rich_help_panel=MODEL)]
 Alpha = Annotated[
-    float,
+    float | None,
     typer.Option(
-        help="Strength of the contrast; 0 is plain NMF of the target. If too large, the fit collapses and says so.",
+        help="Strength of the contrast; 0 is plain NMF of the target. If too large, the fit collapses and says so. "
+        f"By default {' and '.join(f'{alpha:g} for {loss}' for loss, alpha in DEFAULT_ALPHAS.items())}.",
         callback=checked,
         rich_help_panel=MODEL,
     ),
@@ -125,7 +126,8 @@ Weighting = Annotated[
     str,
     typer.Option(
         metavar="|".join(WEIGHTINGS),
-        help="mean: alpha means the same for any number of cells. sum: the published objective.",
+        help="deviance: alpha means the same for any number, depth and scale of cells. mean: for any number of them. "
+        "sum: the published objective.",
         callback=checked,
         rich_help_panel=MODEL,
     ),

@@ -28,6 +28,7 @@ from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.sides import compare_sides, raw_counts
 from bcnmf_dask.fitting.solving import pieces_kept, solver_of
 from bcnmf_dask.fitting.stopping import Convergence
+from bcnmf_dask.fitting.weighting import deviances_of, effective_alphas
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.solvers.base import Solver
@@ -91,11 +92,10 @@ def factorize(
         one.check_against(inputs)
     _refuse_one_place(outs or (), checkpoint)
     plan = plan_shards(inputs)
-    solvers = [FixedBasis() if fixed else solver_of(one, inputs, plan) for one in settings]
     with ExitStack() as cleanup:
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
         components = [one.n_components for one in settings]
-        spec = RunSpec(inputs, plan, dtype, components, pieces_kept(solvers), device)
+        spec = RunSpec(inputs, plan, dtype, components, pieces_kept(settings, inputs, plan), device)
         engine = cleanup.enter_context(open_engine(client, spec))
         findings = engine.load()
         refuse_bad_values(findings, inputs)
@@ -103,9 +103,16 @@ def factorize(
         for output in filter(None, outputs if inputs.lazy else []):
             engine.check_writable(output.location)
         around = [fixed or surroundings(one, findings.moments, dtype) for one in settings]
+        with device_memory_in_words():
+            deviances = deviances_of(engine, findings, inputs, plan.block_rows, dtype, settings)
+        alphas = effective_alphas(settings, inputs, deviances)
+        solvers = [
+            FixedBasis() if fixed else solver_of(one, alpha, inputs, plan)
+            for one, alpha in zip(settings, alphas, strict=True)
+        ]
         fits = [
-            begin(one, inputs, dtype, f"fit-{number}", solver, each.floor)
-            for number, (one, solver, each) in enumerate(zip(settings, solvers, around, strict=True))
+            begin(one, alpha, inputs, dtype, f"fit-{number}", solver, each.floor)
+            for number, (one, alpha, solver, each) in enumerate(zip(settings, alphas, solvers, around, strict=True))
         ]
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint, engine, inputs, settings, dtype)
         if checkpoints is None or not checkpoints.bring_back(fits):
@@ -116,7 +123,7 @@ def factorize(
         optimalities = refit_usages(engine, fits, settings)
         evaluations = describe_fits(engine, fits, around[0].profile)
         saved = (checkpoints.resumed_from, checkpoints.written) if checkpoints else (0, 0)
-        session = Session(inputs, plan, dtype, engine, findings, *saved, around[0].profile)
+        session = Session(inputs, plan, dtype, engine, findings, deviances, *saved, around[0].profile)
         over = map(Finished, fits, settings, evaluations, optimalities)
         return [finish(session, one, output) for one, output in zip(over, outputs, strict=True)]
 
@@ -152,13 +159,21 @@ def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
 
 
 def begin(
-    settings: Settings, inputs: Inputs, dtype: str, key: str, solver: Solver, floor: NDArray[Any] | None
+    settings: Settings,
+    alpha: float,
+    inputs: Inputs,
+    dtype: str,
+    key: str,
+    solver: Solver,
+    floor: NDArray[Any] | None = None,
 ) -> FitProgress:
     """A fit before its first sweep.
 
     Parameters
     ----------
     settings : Settings
+    alpha : float
+        Effective strength of the contrast.
     inputs : Inputs
     dtype : str
     key : str
@@ -171,7 +186,7 @@ def begin(
     return FitProgress(
         spec=settings.spec(key),
         solver=solver,
-        alpha=settings.effective_alpha(inputs),
+        alpha=alpha,
         max_iter=settings.max_iter,
         convergence=Convergence(settings.tol, dtype),
         basis=basis.astype(dtype),

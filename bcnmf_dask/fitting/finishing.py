@@ -20,6 +20,7 @@ from bcnmf_dask.fitting.loop import FitProgress, objective
 from bcnmf_dask.fitting.profiles import floor_of
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.verdict import verdict
+from bcnmf_dask.fitting.weighting import Deviances
 from bcnmf_dask.results.factors import read_usages
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import HISTORY_COLUMNS, Divergences, FitResult, Side
@@ -38,6 +39,8 @@ class Session:
     dtype : str
     engine : Engine
     findings : Findings
+    deviances : mapping of str to Deviances
+        That fits were weighed by, for each loss.
     resumed_from : int
         The sweep that the run went on from; 0 if fresh.
     checkpoints : int
@@ -51,6 +54,7 @@ class Session:
     dtype: str
     engine: Engine
     findings: Findings
+    deviances: Mapping[str, Deviances]
     resumed_from: int
     checkpoints: int
     profile: NDArray[np.float64]
@@ -161,9 +165,11 @@ def _side(session: Session, role: Role, sums: Evaluation) -> Side:
 
 def _run(session: Session, finished: Finished) -> dict[str, Any]:
     fit = finished.progress
+    weighed = finished.settings.is_weighed_by_deviance(session.inputs)
     return {
         **session.engine.describe(),
         **fit.solver.describe(),
+        **(session.deviances[finished.settings.loss].described() if weighed else {}),
         "shards": len(session.plan.shards),
         "blocks": session.plan.n_blocks,
         "stored_values": session.plan.stored_values,

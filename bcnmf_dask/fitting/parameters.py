@@ -9,11 +9,13 @@ from bcnmf_dask.errors import InputError
 from bcnmf_dask.updates.losses import LOSSES
 
 START_ARRAYS = ("components", "target_usages", "background_usages")
-WEIGHTINGS = ("mean", "sum")
+WEIGHTINGS = ("deviance", "mean", "sum")
 DTYPES = ("float32", "float64")
 DEVICES = ("auto", "cpu", "cuda")
 LOSS_ALIASES = {"kl": "kullback-leibler", "poisson": "kullback-leibler", "sse": "frobenius"}
 """Other names of losses, which a user may give."""
+DEFAULT_ALPHAS = {"frobenius": 1.5, "kullback-leibler": 2.0}
+"""What no alpha means for a loss, with weighting="deviance": chosen by ``benchmarks/weighting.py``."""
 SOLVERS = ("published", "accelerated", "online")
 
 
@@ -67,6 +69,11 @@ SHOWN_AS = {"seed": "random_state", "start": "init"}
 def loss_named(name: Any) -> Any:
     """The loss that a name stands for; what is none is left as it is, to be refused with all other parameters."""
     return LOSS_ALIASES.get(name, name) if isinstance(name, str) else name
+
+
+def alpha_for(loss: Any, alpha: Any) -> Any:
+    """An alpha that was given, or the default for the loss: 1 for one that the package does not know."""
+    return DEFAULT_ALPHAS.get(str(loss), 1.0) if alpha is None else alpha
 
 
 def check_parameter(name: str, value: Any) -> None:

@@ -13,7 +13,7 @@ from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitting.parameters import check_parameters
 from bcnmf_dask.updates.initialise import draw_basis, normalise
 from bcnmf_dask.updates.losses import LOSSES
-from bcnmf_dask.updates.statistics import ROLES
+from bcnmf_dask.updates.statistics import ROLES, Role
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Settings:
     n_components : int
     alpha : float
         Strength of the contrast.
-    weighting : {"mean", "sum"}
-        Whether ``alpha`` weighs means over cells or, as published, sums.
+    weighting : {"deviance", "mean", "sum"}
+        Whether ``alpha`` weighs the sides by how far their rows are from being all alike, by means over cells, or, as
+        published, by sums.
     loss : str
         A key of `bcnmf_dask.updates.losses.LOSSES`.
     damping : float or None
@@ -63,11 +64,25 @@ class Settings:
         """Refuse values that no data could be fitted with."""
         check_parameters(self)
 
-    def effective_alpha(self, inputs: Inputs) -> float:
-        """The factor of the background's sum in the objective: with means, the numbers of cells cancel out."""
+    def is_weighed_by_deviance(self, inputs: Inputs) -> bool:
+        """Whether the deviances of both sides are needed."""
+        return self.weighting == "deviance" and self.alpha > 0 and "background" in inputs.n_rows
+
+    def effective_alpha(self, inputs: Inputs, deviances: Mapping[Role, float] | None = None) -> float:
+        """The factor of the background's sum in the objective: what alpha is per row, or per deviance, of both sides.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        deviances : mapping of role to float, optional
+            Needed where the fit is weighed by them.
+        """
         if "background" not in inputs.n_rows or self.weighting == "sum":
             return self.alpha
-        return self.alpha * inputs.n_rows["target"] / inputs.n_rows["background"]
+        sizes = deviances if self.is_weighed_by_deviance(inputs) else inputs.n_rows
+        if sizes is None:
+            raise ValueError("weighting='deviance' needs the deviances of both sides")
+        return self.alpha * sizes["target"] / sizes["background"]
 
     @property
     def converges_usages(self) -> bool:

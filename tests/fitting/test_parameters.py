@@ -21,7 +21,7 @@ from bcnmf_dask.fitting.parameters import check_parameter
         ("alpha", np.nan, r"alpha: got nan"),
         ("alpha", None, r"alpha: got None"),
         ("alpha", True, r"alpha: got True"),
-        ("weighting", "median", r"weighting: got 'median'\. Expected one of 'mean', 'sum'"),
+        ("weighting", "median", r"weighting: got 'median'\. Expected one of 'deviance', 'mean', 'sum'"),
         ("loss", "hinge", r"loss: got 'hinge'\. Expected one of 'frobenius', 'kullback-leibler' .*: kl, poisson, sse"),
         ("loss", ["frobenius"], r"loss: got \['frobenius'\]"),
         ("damping", 0, r"damping: got 0\. Expected a number in \(0, 1\], or None"),
