@@ -35,7 +35,7 @@ def run(script, folder):
 def test_the_fit_on_an_anndata(atlas):
     ended = run(PYTHON[0], atlas)
     assert ended.returncode == 0, ended.stderr
-    assert "log2_ratio" in ended.stdout
+    assert "log2_fold_change" in ended.stdout
     assert (atlas / "fit.zarr").is_dir()
 
 

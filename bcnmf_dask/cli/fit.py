@@ -14,7 +14,7 @@ from bcnmf_dask.cli.plan import correction, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.cli.recovery import Checkpoint, CheckpointEvery, Resume, recovery, resumable
 from bcnmf_dask.cli.running import client_of, place_of
-from bcnmf_dask.cli.talking import in_options, in_words, print_table, say, to_pipes
+from bcnmf_dask.cli.talking import in_options, in_words, print_summary, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.estimator import BCNMF
@@ -156,12 +156,7 @@ def _show_result(console: Console, model: BCNMF, course: Course, out: str) -> No
     as_asked = converged or model.tol == 0
     label, style = ("done:", "bold green") if as_asked and word != "collapsed" else ("warning:", "bold yellow")
     say(console, label, f"{word} after {_count(model, course)}. {in_options(sentence)}", style)
-    formats = {
-        "target_share": _percent,
-        "background_share": _percent,
-        "log2_ratio": "{:+.2f}".format,
-    }
-    print_table(to_pipes(), model.summary(), formats)
+    print_summary(to_pipes(), model.summary())
     say(console, "result    ", out)
     say(console, "open it   ", f"from bcnmf_dask import BCNMF; model = BCNMF.load({out!r})")
 
@@ -169,7 +164,3 @@ def _show_result(console: Console, model: BCNMF, course: Course, out: str) -> No
 def _count(model: BCNMF, course: Course) -> str:
     visited = model.history_["data_visits"].iloc[-1]
     return f"{model.n_iter_} sweeps" if course.unit == "sweep" else f"{visited:.4g} {course.unit}s"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"

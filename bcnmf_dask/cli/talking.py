@@ -205,6 +205,42 @@ def print_table(console: Console, frame: pd.DataFrame, formats: Mapping[str, Cal
     console.print(table)
 
 
+SHOWN = (
+    ("target_mean", "background_mean", "log2_fold_change", "log2_fold_change_per_count", "auroc"),
+    ("target_fraction", "background_fraction", "target_explained", "background_explained"),
+    ("largest_cosine", "effective_features", "top_features"),
+    ("specific_features",),
+)
+"""Columns of a summary that a terminal has room for side by side."""
+PERCENT = ("target_fraction", "background_fraction", "target_explained", "background_explained")
+
+
+def print_summary(console: Console, summary: pd.DataFrame) -> None:
+    """Write the summary of a fit: in a terminal as several tables, all columns of which can be read.
+
+    Parameters
+    ----------
+    console : Console
+        Of stdout.
+    summary : DataFrame
+        Of `bcnmf_dask.results.summary.summarise`.
+    """
+    if not console.is_terminal:
+        print_table(console, summary, {})
+        return
+    console.print(Text(f"target: {summary.attrs['target']}; background: {summary.attrs['background']}"))
+    formats: dict[str, Callable[[Any], str]] = dict.fromkeys(summary.columns, _number)
+    formats |= dict.fromkeys(PERCENT, "{:.1%}".format) | {"component": str}
+    formats |= dict.fromkeys(("log2_fold_change", "log2_fold_change_per_count"), "{:+.2f}".format)
+    formats |= dict.fromkeys(("top_features", "specific_features"), str)
+    for columns in SHOWN:
+        print_table(console, summary[["component", *columns]], formats)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
 def to_pipes() -> Console:
     """Stdout."""
     return Console(file=sys.stdout, highlight=False)

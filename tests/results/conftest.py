@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from bcnmf_dask.results.record import Divergences, FitResult, Status
+from bcnmf_dask.results.record import Divergences, FitResult, Side, Status
+from bcnmf_dask.results.separation import Separation
 
 N_TARGET, N_BACKGROUND, N_COMPONENTS, N_FEATURES = 7, 5, 3, 4
 
@@ -45,6 +46,12 @@ def history(n_sweeps: int = 2) -> pd.DataFrame:
     )
 
 
+def side(usages: NDArray[np.floating], total: float) -> Side:
+    """Of these usages, a tenth of which is left to the mean profile."""
+    signal = usages.sum(axis=0, dtype=np.float64)
+    return Side(len(usages), total, signal, np.append(0.9 * signal, 0.1 * signal.sum()), np.full(len(signal), 2.0))
+
+
 @pytest.fixture
 def make_result() -> Callable[..., FitResult]:
     """A small fit, any field of which can be given."""
@@ -58,8 +65,10 @@ def make_result() -> Callable[..., FitResult]:
             "components": components,
             "target_usages": target,
             "background_usages": background,
-            "target_signal": target.sum(axis=0, dtype=np.float64),
-            "background_signal": background.sum(axis=0, dtype=np.float64),
+            "sides": {"target": side(target, 50.0), "background": side(background, 40.0)},
+            "separation": Separation(np.array([0.9, 0.5, 0.25]), 0.0),
+            "profile": np.array([0.4, 0.3, 0.2, 0.1]),
+            "floor": np.full(N_FEATURES, 1e-16, np.float32),
             "history": history(),
             "divergences": Divergences(1.5, 2.5, -1.0),
             "status": Status("converged", "The fit converged after 2 sweeps.", True),
@@ -79,7 +88,8 @@ def plain_result(make_result) -> FitResult:
     """Plain NMF of unnamed data: no background, no names."""
     return make_result(
         background_usages=None,
-        background_signal=None,
+        sides={"target": side(np.ones((N_TARGET, N_COMPONENTS)), 50.0)},
+        separation=Separation(np.full(N_COMPONENTS, np.nan), 0.0),
         divergences=Divergences(1.5, float("nan"), 1.5),
         features=None,
         row_names={"target": None},
