@@ -194,7 +194,7 @@ def test_a_background_of_zeros():
 def deep(seed):
     """Counts with the long tail of those of genes."""
     draw = np.random.default_rng(seed)
-    return draw.poisson(np.exp(np.random.default_rng(7).normal(-1.0, 2.0, 300)) * draw.gamma(2.0, 0.5, (200, 1)))
+    return draw.poisson(np.exp(np.random.default_rng(7).normal(-1.0, 2.5, 300)) * draw.gamma(2.0, 0.5, (200, 1)))
 
 
 def test_raw_counts_with_frobenius():
@@ -240,6 +240,12 @@ def test_names_that_are_both_there_in_either_case_are_no_matter():
     assert told(named(cells(0), names), named(cells(1), names)) == []
     with pytest.raises(InputError, match="intersection"):
         told(named(cells(0), names), named(cells(1), [*MOUSE[:-1], "other"]))
+
+
+def test_new_rows_whose_names_are_apart_by_letter_case():
+    model = BCNMF(2, 0.0, max_iter=2, tol=0).fit(named(cells(0), MOUSE), client=False)
+    with pytest.raises(InputError, match=r"missing .*case alone \('Isg0' in the fit, 'ISG0' in these rows\)"):
+        model.transform(named(cells(1), HUMAN), client=False)
 
 
 # Columns of obs.
@@ -297,6 +303,14 @@ def test_a_column_that_tells_the_sides_apart_as_the_condition_does(column, make)
 def test_columns_that_say_nothing_new(column, make):
     given = {} if column == "condition" and make is chosen else {column: NOT_CONFOUNDED[column]}
     assert told(*make(**given)) == []
+
+
+def test_columns_of_any_names_and_kinds_are_looked_at():
+    store = labelled(cells(), condition=CONDITION)
+    store.obs[3] = [{"a": 1}] * 80
+    store.obs["day"] = pd.to_datetime(["2026-01-01"] * 40 + ["2026-01-02"] * 40)
+    store.obs = pd.concat([store.obs, store.obs[["condition"]].rename(columns={"condition": "day"})], axis=1)
+    assert told(*split(store, "condition", "stim", "ctrl")) == []
 
 
 def test_all_confounded_columns_are_one_warning():
