@@ -38,7 +38,7 @@ class NumericalError(BCNMFError, ArithmeticError):
 
 
 class DataWarning(UserWarning):
-    """Data that can be factorized but may not be what was meant (counts that are not integers)."""
+    """Data that can be factorized but may not be what was meant: counts that are no integers, sides that do not match."""
 
 
 class CollapseWarning(UserWarning):

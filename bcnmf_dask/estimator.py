@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from bcnmf_dask.data.features import Matching
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.data.kinds import is_table
+from bcnmf_dask.data.kinds import refuse_table
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitted import FittedMixin, check_path, warn_of
 from bcnmf_dask.fitting.checkpointing import Checkpointing
@@ -196,7 +196,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             What was seen in the data as it was loaded: values that do not go with the loss, and where the sides differ
             in what the contrast should not be about (scale, counts or not, labels of ``obs``), or hold the same rows.
         """
-        _refuse_second_table(y)
+        refuse_table(y)
         settings = self._settings()
         check_parameter("dtype", self.dtype)
         check_parameter("device", device)
@@ -251,15 +251,6 @@ def _check_callbacks(callbacks: Any) -> None:
         raise InputError(
             f"callbacks: got {callbacks!r}. Expected a sequence of functions, each called with a SweepRecord: a single "
             "one is given as [function]."
-        )
-
-
-def _refuse_second_table(y: Any) -> None:
-    """What stands in the second place is no background, which would be silently left out."""
-    if is_table(y):
-        raise InputError(
-            f"y: got a table ({type(y).__name__}) in the second place, where scikit-learn has labels, and ignored. "
-            "Expected the background by its name: fit(target, background=...)."
         )
 
 

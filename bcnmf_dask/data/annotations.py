@@ -76,11 +76,11 @@ class FrameAnnotation:
 
     def column(self, key: str) -> "pd.Series[Any]":
         """See :meth:`Annotation.column`."""
-        return self.frame[key]
+        return self.frame.iloc[:, self.columns().index(key)]  # names may be no text, or occur twice
 
     def is_categorical(self, key: str) -> bool:
         """See :meth:`Annotation.is_categorical`."""
-        return isinstance(self.frame[key].dtype, pd.CategoricalDtype)
+        return isinstance(self.column(key).dtype, pd.CategoricalDtype)
 
     def whole(self) -> pd.DataFrame:
         """See :meth:`Annotation.whole`."""

@@ -20,7 +20,7 @@ UNITS = frozenset(
     }
 )
 """Words in the names of columns that say where cells come from, rather than what was done to them."""
-MOST_ROWS = 10**7
+MOST_ROWS = 2 * 10**6
 """Above so many, only columns of categories are read: the others are measurements and identifiers, as a rule."""
 MOST_NUMBERS = 50
 """Different whole numbers up to which a column of numbers holds labels, rather than measurements."""

@@ -113,10 +113,15 @@ def _named_columns(columns: Columns, names: Names, wanted: Names) -> Columns:
     place = dict(zip(names[columns], columns, strict=True))
     missing = [name for name in wanted if name not in place]
     if missing:
+        apart = _apart_by_case(wanted, names[columns])
+        repair = (
+            _in_one_case(apart, "the fit", "these rows")
+            if apart
+            else ("Give rows that have them, with names of the same kind, for example gene symbols.")
+        )
         raise InputError(
             f"{len(missing)} of the {len(wanted)} features of the fit are missing ({shortened(missing)}); expected all "
-            "of them, in any order, among any others. Give rows that have them, with names of the same kind, for "
-            "example gene symbols."
+            f"of them, in any order, among any others. {repair}"
         )
     return np.array([place[name] for name in wanted], dtype=np.int64)
 
@@ -175,12 +180,12 @@ def _apart_by_case(target: Names, background: Names) -> list[tuple[str, str]]:
     return [(name, folded[name.casefold()]) for name in target if name not in other and name.casefold() in folded]
 
 
-def _in_one_case(apart: Sequence[tuple[str, str]]) -> str:
+def _in_one_case(apart: Sequence[tuple[str, str]], first: str = "the target", second: str = "the background") -> str:
     ours, theirs = apart[0]
     return (
-        f"{len(apart)} feature names differ by letter case alone ({ours!r} in the target, {theirs!r} in the "
-        "background). Write both in the same way: names of one species in the case of either side (for example "
-        ".var_names.str.upper()), those of two species as orthologs of one."
+        f"{len(apart)} feature names differ by letter case alone ({ours!r} in {first}, {theirs!r} in {second}). Write "
+        "both in the same way: names of one species in the case of either (for example .var_names.str.upper()), those "
+        "of two species as orthologs of one."
     )
 
 

@@ -75,11 +75,23 @@ def open_table(value: Any, layer: str | None) -> Table:
     raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")
 
 
-def is_table(value: Any) -> bool:
-    """Whether it may have been meant as a matrix of rows and features: a path, `split` rows, two dimensions or more."""
-    if isinstance(value, list | tuple):
-        return any(isinstance(part, list | tuple | np.ndarray | Labelled) for part in value)
-    return is_location(value) or isinstance(value, Labelled | AnnData) or getattr(value, "ndim", 0) > 1
+def refuse_table(y: Any) -> None:
+    """Refuse what stands in the place of labels, which are ignored, and may have been meant as the background.
+
+    Raises
+    ------
+    InputError
+        For a path, rows from `split`, and all of two or more dimensions.
+    """
+    if isinstance(y, list | tuple):
+        table = any(isinstance(part, list | tuple | np.ndarray | Labelled) for part in y)
+    else:
+        table = is_location(y) or isinstance(y, Labelled | AnnData) or getattr(y, "ndim", 0) > 1
+    if table:
+        raise InputError(
+            f"y: got a table ({type(y).__name__}) in the second place, which is for labels and is not used. "
+            "Expected the background by its name: fit(target, background=...)."
+        )
 
 
 def _check_place(path: str | os.PathLike[str]) -> None:

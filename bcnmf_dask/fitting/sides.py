@@ -140,11 +140,12 @@ def _scales(target: Moments, background: Moments, layer_note: str) -> Iterator[s
     amounts = {"target": _amount(target), "background": _amount(background)}
     smaller, larger = sorted(amounts, key=lambda role: amounts[role].mean)
     low, high = amounts[smaller], amounts[larger]
+    thinning = "" if target.fractional else f", or thin the counts of the {larger}"
     if low.mean > 0 and high.mean / low.mean > MOST_DIFFERENT * math.exp(math.hypot(low.error, high.error)):
         yield (
             f"{larger}: its rows sum to {high.mean:.4g} on average, {high.mean / low.mean:.3g} times as much as those "
             f"of the {smaller} ({low.mean:.4g}), so that depth or scale may pass for the difference. Bring both to one "
-            f"scale: normalise the rows of both in the same way, or thin the counts of the {larger}."
+            f"scale: normalise the rows of both in the same way{thinning}."
         )
 
 
@@ -153,8 +154,8 @@ def _confounded(inputs: Inputs) -> Iterator[str]:
     if found:
         yield (
             f"target and background have no value in common in {shortened(found, 3)} of obs: what tells the sides "
-            "apart may be that rather than the condition. Choose a background that shares it with the target, or see "
-            "what remains with a second background."
+            "apart may be that rather than the condition. Choose a background that shares it with the target, where "
+            "there is one, or see what remains with a second background."
         )
 
 

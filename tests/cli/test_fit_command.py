@@ -119,6 +119,39 @@ def test_values_that_are_not_counts_are_one_warning_line(run, h5ad_pair):
     assert done.stderr.count("warning:") == 1
 
 
+@pytest.mark.parametrize(
+    ("alias", "loss"), [("kl", "kullback-leibler"), ("poisson", "kullback-leibler"), ("sse", "frobenius")]
+)
+def test_a_loss_by_another_name(run, store, cells, tmp_path, alias, loss):
+    labels = ("--key", "condition", "--target", "stim", "--background", "ctrl")
+    assert run("plan", store, *labels, "--loss", alias).exit_code == 0
+    done = run("fit", store, *labels, "--loss", alias, "--out", "fit.zarr", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert same(tmp_path / "fit.zarr", cells[:30], cells[30:], loss=loss).loss == loss
+
+
+def test_what_the_sides_have_in_common_or_not_is_a_warning_line(run, cells):
+    cells.X[30:] *= 3
+    cells.obs["batch"] = ["b1"] * 30 + ["b2"] * 20
+    cells.write_h5ad("cells.h5ad")
+    labels = ("--key", "condition", "--target", "stim", "--background", "ctrl")
+    done = run("fit", "cells.h5ad", *labels, "--out", "fit.zarr", "--quiet", *SMALL)
+    assert done.exit_code == 0
+    assert re.search(
+        r"^warning: background: its rows sum to [\d.]+ on average, \d\.\d+ times as much", done.stderr, re.M
+    )
+    assert re.search(r"^warning: target and background have no value in common in 'batch'", done.stderr, re.M)
+    assert done.stderr.count("warning:") == 3  # the third: how it ended
+    zeros = cells[30:].copy()
+    zeros.X = zeros.X * 0
+    zeros.write_h5ad("zeros.h5ad")
+    cells[:30].copy().write_h5ad("stim.h5ad")
+    done = run("fit", "stim.h5ad", "zeros.h5ad", "--out", "zeros.zarr", "--quiet", *SMALL)
+    assert re.search(
+        r"^warning: background: all its values are zero.* or set --alpha 0 for plain NMF", done.stderr, re.M
+    )
+
+
 def test_not_converged_and_collapsed_are_warnings_and_exit_with_0(run, h5ad_pair):
     done = run("fit", *h5ad_pair, "--n-components", 3, "--max-iter", 5, "--out", "a.zarr", "--quiet")
     assert done.exit_code == 0
@@ -139,7 +172,7 @@ def test_not_converged_and_collapsed_are_warnings_and_exit_with_0(run, h5ad_pair
         (["a.npy", "b.npy", "--key", "condition", "--target", "s", "--out", "x.zarr"], "got a second file, 'b.npy'"),
         (["a.npy", "--key", "condition", "--out", "x.zarr"], "needs --target LABEL"),
         (["a.npy", "b.npy", "--alpha", "-1", "--out", "x.zarr"], "'--alpha': got -1.0. Expected a finite number"),
-        (["a.npy", "b.npy", "--loss", "poisson", "--out", "x.zarr"], "'--loss': got 'poisson'. Expected one of"),
+        (["a.npy", "b.npy", "--loss", "hinge", "--out", "x.zarr"], "'--loss': got 'hinge'. Expected one of"),
         (["a.npy", "b.npy", "--seed", "-3", "--out", "x.zarr"], "'--seed': got -3. Expected a whole number"),
         (["a.npy", "b.npy", "--features", "some", "--out", "x.zarr"], "'strict', 'intersection'"),
         (["a.npy", "b.npy", "--batch-size", "0", "--out", "x.zarr"], "'--batch-size': got 0. Expected a whole number"),
