@@ -23,6 +23,7 @@ from bcnmf_dask import plots
 from bcnmf_dask.data.inputs import read_inputs
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.loop import Callback
+from bcnmf_dask.fitting.parameters import DEFAULT_ALPHAS
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.results.record import FitResult
 
@@ -33,7 +34,7 @@ STEP = 3
 N_BACKGROUND = 400
 DATA_SEED = 0
 MAX_ITER = 300
-ALPHAS: Mapping[str, float] = {"plain NMF": 0.0, "bcNMF": 1.0}
+ALPHAS: Mapping[str, float] = {"plain NMF": 0.0, "bcNMF": DEFAULT_ALPHAS["frobenius"]}
 """The methods compared, by the strength of their contrast."""
 
 Fits = Mapping[str, Sequence[FitResult]]
@@ -102,7 +103,7 @@ def demo_fits(
     mapping of method to results, one per seed
     """
     settings = [
-        Settings(2, alpha, "sum", "frobenius", None, MAX_ITER, 0.0, seed)
+        Settings(2, alpha, "deviance", "frobenius", None, MAX_ITER, 0.0, seed)
         for alpha in ALPHAS.values()
         for seed in range(n_seeds)
     ]

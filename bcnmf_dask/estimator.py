@@ -33,12 +33,12 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
     n_components : int
         Number of components.
     alpha : float or None
-        Strength of the contrast; 0 is plain NMF of the target. Too large a value collapses the factorization,
-        which is reported. None: 2 for Kullback-Leibler, 1.5 for Frobenius.
+        Strength of the contrast; 0 is plain NMF of the target. Too large a value collapses the factorization, which is
+        reported. None: 2 for Kullback-Leibler, 1.5 for Frobenius.
     weighting : {"deviance", "mean", "sum"}
-        What ``alpha`` is multiplied by. ``"deviance"``: the divergence of the target from its best model of rank one by
-        that of the background, so that ``alpha`` means the same for any number, depth and scale of cells (for
-        Frobenius, three visits more at most). ``"mean"``: ``n_target / n_background``. ``"sum"``: 1, as published.
+        What ``alpha`` is multiplied by. ``"deviance"``: divergence of the target from its best model of rank one over
+        that of the background, so that it means the same for any number, depth and scale of cells (Frobenius: at most
+        three visits more). ``"mean"``: ``n_target / n_background``. ``"sum"``: 1, as published.
     loss : {"kullback-leibler", "frobenius"}
         Kullback-Leibler (Poisson) for counts, Frobenius for normalised data, intensities or images. Also by the names
         ``"kl"`` and ``"poisson"``, and ``"sse"``.
@@ -236,12 +236,11 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             start = {}
         elif not isinstance(start, Mapping):
             raise InputError(f"init: got {start!r}. Expected 'random' or a mapping of start arrays.")
-        loss = loss_named(self.loss)
         return Settings(
             n_components=self.n_components,
-            alpha=alpha_for(loss, self.alpha),
+            alpha=alpha_for(loss_named(self.loss), self.alpha),
             weighting=self.weighting,
-            loss=loss,
+            loss=loss_named(self.loss),
             damping=self.damping,
             max_iter=self.max_iter,
             tol=self.tol,

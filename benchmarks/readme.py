@@ -8,6 +8,7 @@ import many_fits
 import peers
 import race
 import solvers
+import weighting
 
 from bcnmf_dask.benchmarking.runs import read
 
@@ -19,6 +20,7 @@ TABLES = {
     "accelerated": solvers.tables,
     "online": solvers.tables,
     "many_fits": many_fits.tables,
+    "weighting": weighting.tables,
     "gpu": gpu_results.tables,
 }
 

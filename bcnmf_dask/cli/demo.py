@@ -17,13 +17,13 @@ from bcnmf_dask.fitting.course import sweeps
 
 N_WORKERS = 2
 
-HELP = """\
+HELP = f"""\
 Shows what the tool does on images you can judge by eye, in under a minute.
 
 The target holds handwritten digits, 0 or 1, each over a patch of a photograph; the background holds other
-patches alone. Plain NMF (alpha 0) and bcNMF (alpha 1) are fitted from several random starts, all in one run on a
-Dask cluster of two worker processes. Then two clusters of the usages are compared with the digits: an adjusted
-Rand index (ARI) of 1 is full agreement, 0 is chance.
+patches alone. Plain NMF (alpha 0) and bcNMF (alpha {ALPHAS["bcNMF"]:g}) are fitted from several random starts, all in
+one run on a Dask cluster of two worker processes. Then two clusters of the usages are compared with the digits: an
+adjusted Rand index (ARI) of 1 is full agreement, 0 is chance.
 
 The table of these scores goes to standard output (tab-separated in a pipe or file), all else to standard error.
 The folder gets the fit and pictures of the images, the components, the usages, and the convergence.

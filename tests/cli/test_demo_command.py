@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from bcnmf_dask import BCNMF
 from bcnmf_dask.demo import demo_fits, demo_images, digit_scores, score_table
+from bcnmf_dask.fitting.parameters import DEFAULT_ALPHAS
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_contrast_finds_the_digits_in_one_run(images, tmp_path):
     assert list(table["fits"]) == [2, 2]
     assert table.loc["plain NMF", "mean_ARI"] <= 0.3
     assert table.loc["bcNMF", "mean_ARI"] >= 0.7
-    assert BCNMF.load(tmp_path / "fit.zarr").alpha == 1
+    assert BCNMF.load(tmp_path / "fit.zarr").alpha == DEFAULT_ALPHAS["frobenius"]
     np.testing.assert_array_equal(BCNMF.load(tmp_path / "fit.zarr").components_, fits["bcNMF"][0].components)
 
 

@@ -56,7 +56,7 @@ def test_what_a_solver_is_counted_in(solver, max_iter, unit, most):
 
 @pytest.mark.parametrize("max_iter", [1, 2, 500])
 def test_a_fit_makes_the_visits_that_its_course_says(max_iter, cells):
-    model = BCNMF(3, solver="online", max_iter=max_iter, batch_size=7)
+    model = BCNMF(3, 0.5, solver="online", max_iter=max_iter, batch_size=7)
     seen = []
     model.fit(cells[:30], background=cells[30:], client=False, callbacks=[seen.append])
     course = course_of("online", max_iter)

@@ -145,7 +145,7 @@ def test_more_sweeps_are_the_same_fit_but_another_alpha_is_not(run, h5ad_pair, c
 
     other = run("fit", *h5ad_pair, "--out", "fit.zarr", *SMALL, "--alpha", 0.5, *EVERY, "--resume")
     assert other.exit_code == 1
-    assert "error: --checkpoint: 'saved' belongs to another fit: alpha was 1.0 and is now 0.5" in other.stderr
+    assert "error: --checkpoint: 'saved' belongs to another fit: alpha was 2.0 and is now 0.5" in other.stderr
     assert "Resume it with" not in other.stderr
 
     longer = run("fit", *h5ad_pair, "--out", "fit.zarr", *SMALL, "--max-iter", 20, *EVERY, "--resume")

@@ -11,6 +11,8 @@ from bcnmf_dask.fitting import weighting
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.updates.losses import LOSSES
 
+pytestmark = pytest.mark.filterwarnings("ignore::bcnmf_dask.errors.DataWarning")
+"""Sides of different scale, or with little in them, are what is tried here."""
 BOTH = sorted(LOSSES)
 FORMS = {"dense": np.asarray, "csr": sp.csr_array, "integers": lambda rows: sp.csr_array(rows.astype(np.int32))}
 
@@ -143,7 +145,6 @@ def test_a_side_whose_rows_are_all_alike_is_refused_in_words(rows, role, loss, d
         fit(sides, make_settings, dtype, loss=loss, n_components=1)
 
 
-@pytest.mark.filterwarnings("ignore:.*values are not integers:bcnmf_dask.errors.DataWarning")
 @pytest.mark.parametrize("loss", BOTH)
 def test_rows_that_are_alike_up_to_their_rounding_are_refused(loss, make_settings):
     profile = np.random.default_rng(3).random(12)
