@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import floors
 import gpu_results
 import many_fits
 import peers
 import race
 import solvers
+import transform
 import weighting
 
 from bcnmf_dask.benchmarking.runs import read
@@ -21,6 +23,8 @@ TABLES = {
     "online": solvers.tables,
     "many_fits": many_fits.tables,
     "weighting": weighting.tables,
+    "transform": transform.tables,
+    "floors": floors.tables,
     "gpu": gpu_results.tables,
 }
 

@@ -162,6 +162,14 @@ BatchSize = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+ConvergedUsages = Annotated[
+    bool | None,
+    typer.Option(
+        help="Fit the usages of all rows to the final components entirely, in one more visit.",
+        show_default="but for the published solver",
+        rich_help_panel=MODEL,
+    ),
+]
 Damping = Annotated[
     float | None,
     typer.Option(

@@ -33,7 +33,7 @@ OPTIONS: Mapping[str, str] = {
         name: "--" + name.replace("_", "-")
         for name in (
             *("layer", "mask_var", "features", "out", "key", "n_components", "alpha", "weighting"),
-            *("loss", "solver", "batch_size", "damping", "max_iter", "tol", "dtype", "device"),
+            *("loss", "solver", "batch_size", "converged_usages", "damping", "max_iter", "tol", "dtype", "device"),
             *("checkpoint", "checkpoint_every"),
         )
     },
