@@ -39,7 +39,7 @@ def fit_kullback_leibler(
     Parameters
     ----------
     rows : tuple of arrays
-        Pointers, indices and values of CSR rows, of any integer and real types.
+        Pointers, indices and values of CSR rows; callers give int64 and float64, as compiling takes seconds.
     basis : float64 ndarray (n_features, padded)
     sums : float64 ndarray (n_components,)
         Of the columns of the basis.
@@ -49,8 +49,7 @@ def fit_kullback_leibler(
         The largest entry of each row of the basis.
     limits : (float, int)
         Residual at which a row is done, and Newton steps at most.
-    usages : ndarray (n_rows, n_components)
-        In any real type.
+    usages : float64 ndarray (n_rows, n_components)
     report : (int64 ndarray (n_rows,), float64 ndarray (n_rows,))
         Newton steps made, and the residual: a bound of what the divergence of the row lies above its minimum, as a
         share of the sum of the row.

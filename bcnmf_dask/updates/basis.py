@@ -13,6 +13,9 @@ from bcnmf_dask.kernels.lanes import padded, width_of
 PUBLISHED_FLOOR = 1e-16
 """The guard of the paper's Kullback-Leibler updates, the same for every feature (arXiv 2602.22387)."""
 
+WIDE = 8
+"""Components: what the kernels that solve rows are padded to, with at most seven of zeros."""
+
 
 @dataclass(frozen=True, eq=False)
 class Basis:
@@ -84,6 +87,17 @@ class Basis:
         if self.dtype == np.float64 and not is_on_device(self.values):
             return self
         return Basis(to_host(self.values).astype(np.float64), to_host(self.floor).astype(np.float64))
+
+    @cached_property
+    def wide_lanes(self) -> NDArray[Any]:
+        """As `lanes`, padded to multiples of `WIDE`: kernels that take seconds to compile exist for fewer widths."""
+        zeros = np.zeros((len(self.values), -self.values.shape[1] % WIDE), self.dtype)
+        return padded(self.values, zeros)
+
+    @cached_property
+    def wide_gram_lanes(self) -> NDArray[Any]:
+        """The Gram matrix, padded likewise."""
+        return padded(self.gram, np.zeros((len(self.gram), -len(self.gram) % WIDE), self.dtype))
 
     @cached_property
     def highest(self) -> NDArray[Any]:

@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from bcnmf_dask.backend import Rows, is_sparse, parts_of, to_device
+from bcnmf_dask.backend import Rows, csr_of, is_sparse, parts_of, to_device
 from bcnmf_dask.kernels import optimal
+from bcnmf_dask.kernels.lanes import width_of
 from bcnmf_dask.updates.basis import Basis
 from bcnmf_dask.updates.rows import rows_to_host
 from bcnmf_dask.updates.statistics import Optimality
@@ -56,8 +57,8 @@ def minimise_kullback_leibler(rows: Rows, basis: Basis, optimum: Optimum) -> tup
     exact, highest = basis.exact, basis.exact.highest
 
     def solve(csr: Rows, usages: NDArray[Any], report: Any) -> None:
-        given = exact.lanes, exact.sums, exact.floor, highest, (optimum.tolerance, optimum.max_iter)
-        optimal.fit_kullback_leibler(parts_of(csr), *given, usages, report, exact.width)
+        given = exact.wide_lanes, exact.sums, exact.floor, highest, (optimum.tolerance, optimum.max_iter)
+        optimal.fit_kullback_leibler(parts_of(csr), *given, usages, report, width_of(exact.wide_lanes))
 
     return _solve_rows(rows, basis, optimum, solve)
 
@@ -67,26 +68,36 @@ def minimise_frobenius(rows: Rows, basis: Basis, optimum: Optimum) -> tuple[NDAr
     exact, squares = basis.exact, np.ascontiguousarray(np.diag(basis.exact.gram))
 
     def solve(csr: Rows, usages: NDArray[Any], report: Any) -> None:
-        optimal.fit_frobenius(parts_of(csr), exact.lanes, exact.gram_lanes, squares, usages, report, exact.width)
+        lanes = exact.wide_lanes
+        optimal.fit_frobenius(parts_of(csr), lanes, exact.wide_gram_lanes, squares, usages, report, width_of(lanes))
 
     return _solve_rows(rows, basis, optimum, solve)
 
 
 def _solve_rows(rows: Rows, basis: Basis, optimum: Optimum, solve: Solve) -> tuple[NDArray[Any], Optimality]:
     here = rows_to_host(rows)
-    usages = np.empty((here.shape[0], basis.values.shape[1]), basis.dtype)
+    usages = np.empty((here.shape[0], basis.values.shape[1]))
     steps, residuals = np.zeros(len(usages), np.int64), np.zeros(len(usages))
     for place, csr in _as_csr(here):
         solve(csr, usages[place], (steps[place], residuals[place]))
     unfinished = int(np.count_nonzero(~(residuals <= optimum.tolerance)))
     most = int(steps.max(initial=0)), float(residuals.max(initial=0.0))
-    return (usages if here is rows else to_device(usages)), Optimality(len(usages), int(steps.sum()), unfinished, *most)
+    rounded = usages.astype(basis.dtype, copy=False)
+    return (rounded if here is rows else to_device(rounded)), Optimality(
+        len(usages), int(steps.sum()), unfinished, *most
+    )
 
 
 def _as_csr(rows: Rows) -> Iterator[tuple[slice, Rows]]:
-    """Rows of the host as CSR, dense ones a few at a time."""
+    """Rows of the host as CSR of one type, for which alone the kernels are compiled; dense ones a few at a time."""
     if is_sparse(rows):
-        yield slice(None), rows
+        yield slice(None), _of_one_type(rows)
     else:
         for place, values in tiles(rows, rows.dtype):
-            yield place, sp.csr_array(values)
+            yield place, _of_one_type(sp.csr_array(values))
+
+
+def _of_one_type(csr: Rows) -> Rows:
+    indptr, indices, data = parts_of(csr)
+    pointers, places = (part.astype(np.int64, copy=False) for part in (indptr, indices))
+    return csr_of(data.astype(np.float64, copy=False), places, pointers, csr.shape[1])
