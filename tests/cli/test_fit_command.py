@@ -142,12 +142,12 @@ def test_what_the_sides_have_in_common_or_not_is_a_warning_line(run, cells):
         r"^warning: background: its rows sum to [\d.]+ on average, \d\.\d+ times as much", done.stderr, re.M
     )
     assert re.search(r"^warning: target and background have no value in common in 'batch'", done.stderr, re.M)
-    assert done.stderr.count("warning:") == 3  # the third: how it ended
+    assert done.stderr.count("warning:") == 2
     zeros = cells[30:].copy()
     zeros.X = zeros.X * 0
     zeros.write_h5ad("zeros.h5ad")
     cells[:30].copy().write_h5ad("stim.h5ad")
-    done = run("fit", "stim.h5ad", "zeros.h5ad", "--out", "zeros.zarr", "--quiet", *SMALL)
+    done = run("fit", "stim.h5ad", "zeros.h5ad", "--weighting", "mean", "--out", "zeros.zarr", "--quiet", *SMALL)
     assert re.search(
         r"^warning: background: all its values are zero.* or set --alpha 0 for plain NMF", done.stderr, re.M
     )

@@ -28,7 +28,7 @@ def cells(seed=0, n=N, depth=1.0):
 
 def told(target, background, alpha=0.5, loss="kullback-leibler", client=False, **given):
     """All that a fit warns of about its data."""
-    model = BCNMF(2, alpha, loss=loss, max_iter=2, tol=0)
+    model = BCNMF(2, alpha, weighting="mean", loss=loss, max_iter=2, tol=0)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         model.fit(target, background=background, client=client, **given)
