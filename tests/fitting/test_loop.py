@@ -7,13 +7,13 @@ import pytest
 
 from bcnmf_dask.engine.base import FitSpec, Times
 from bcnmf_dask.errors import NumericalError
-from bcnmf_dask.fitting.loop import FitProgress, objective, run_fits
+from bcnmf_dask.fitting.loop import FITTED, FitProgress, objective, run_fits
 from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.results.record import HISTORY_COLUMNS
 from bcnmf_dask.solvers.base import Solver
 from bcnmf_dask.solvers.published import FixedBasis, Published
 from bcnmf_dask.updates.multiplicative import Steps
-from bcnmf_dask.updates.statistics import Statistics
+from bcnmf_dask.updates.statistics import Optimality, Statistics
 
 F, K = 4, 2
 
@@ -55,10 +55,20 @@ class Played(Solver):
         return self.bases.pop(0)
 
 
+@dataclass
+class Quiet(Solver):
+    """A solver whose basis stays, as if it had converged."""
+
+    steps = Steps(1, 1.0)
+
+    def next_basis(self, basis, record):
+        return basis
+
+
 def make_fit(key="fit", max_iter=5, tol=0.0, alpha=2.0, solver=None):
     basis = np.full((F, K), 1 / F)
     spec = FitSpec(key, "frobenius", K, 0)
-    return FitProgress(spec, solver or FixedBasis(1.0), alpha, max_iter, Convergence(tol, "float64"), basis, np.ones(K))
+    return FitProgress(spec, solver or Quiet(), alpha, max_iter, Convergence(tol, "float64"), basis, np.ones(K))
 
 
 def test_a_fit_ends_at_max_iter_and_says_what_to_try():
@@ -70,12 +80,17 @@ def test_a_fit_ends_at_max_iter_and_says_what_to_try():
     assert "raise max_iter" in fit.status.sentence
 
 
-def test_new_rows_that_still_change_speak_of_their_usages():
-    fit = make_fit(max_iter=2, solver=FixedBasis(1.0))
-    run_fits(ScriptedEngine(), [fit], [])
-    assert fit.status.word == "max_iter"
-    assert "usages of the new rows were still changing" in fit.status.sentence
-    assert "fit with a larger max_iter" in fit.status.sentence
+def test_new_rows_that_were_not_solved_speak_of_their_usages():
+    fit = make_fit(solver=FixedBasis())
+    fit.status, fit.scales = FITTED, np.full(K, 2.0)
+    fit.refitted({"target": Optimality(9, 20, 0, 4, 1e-9)})
+    assert fit.status.converged
+    np.testing.assert_array_equal(fit.scales, 1.0)
+    assert fit.stamp == 1
+    fit.refitted({"target": Optimality(9, 20, 3, 4, 2e-4)})
+    assert fit.status.word == "unfinished"
+    assert not fit.status.converged
+    assert "usages of 3 rows did not get to their minimum (largest residual 2.0e-04)" in fit.status.sentence
 
 
 def test_a_quiet_fit_converges():
