@@ -187,7 +187,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
 
         Warns
         -----
-        ConvergenceWarning, CollapseWarning, DataWarning
+        ConvergenceWarning, CollapseWarning, ResultWarning, DataWarning
         """
         settings = self._settings()
         check_parameter("dtype", self.dtype)

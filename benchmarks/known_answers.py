@@ -51,11 +51,11 @@ def digits(_seed: int, _loss: str) -> Problem:
     """Handwritten zeros and ones on texture against texture: agreement of clusters with the digits."""
     folder = DATA / "bcnmf_demo"
     sides = [pd.read_csv(folder / f"{side}_images.csv", index_col=0).to_numpy().T for side in ("target", "background")]
-    return Problem(*sides, _agreement(pd.read_csv(folder / "target_labels.csv")["digit"].to_numpy()))
+    return Problem(*sides, agreement(pd.read_csv(folder / "target_labels.csv")["digit"].to_numpy()))
 
 
-def simulation(seed: int, _loss: str, beta: float = 4.0) -> Problem:
-    """Counts of two target programs under a strong background, log-normalised: agreement of clusters with them."""
+def simulation(seed: int, _loss: str, beta: float = 4.0, counts: bool = False) -> Problem:
+    """Two target programs under a strong background, log-normalised or as counts: agreement of clusters with them."""
     draw = np.random.default_rng(seed)
     n_genes, n_cells = 3000, 1000
     shared, specific = draw.gamma(0.5, 0.01, (5, n_genes)), draw.gamma(0.5, 0.005, (2, n_genes))
@@ -65,18 +65,22 @@ def simulation(seed: int, _loss: str, beta: float = 4.0) -> Problem:
         specific[number, 1250 + 120 * number : 1250 + 120 * (number + 1)] += draw.gamma(2.0, 0.9, 120)
     noise, labels = draw.gamma(1.0, 1.0, n_genes), draw.permutation(np.repeat([0, 1], n_cells // 2))
 
-    def logged(extra):
+    def drawn(extra):
         mean = 10 * beta * shared[draw.integers(5, size=n_cells)] + extra
         mean += 0.02 + 0.01 * np.outer(draw.gamma(1.0, 1.0, n_cells), noise)
-        counts = draw.poisson(mean * draw.lognormal(0.0, 0.35, (n_cells, 1)))
-        return np.log1p(counts * (1e4 / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
+        return draw.poisson(mean * draw.lognormal(0.0, 0.35, (n_cells, 1)))
 
-    return Problem(logged(0.15 * specific[labels]), logged(0.0), _agreement(labels))
+    sides = drawn(0.15 * specific[labels]), drawn(0.0)
+    if not counts:
+        sides = tuple(np.log1p(side * (1e4 / np.maximum(side.sum(axis=1, keepdims=True), 1))) for side in sides)
+    return Problem(*sides, agreement(labels))
 
 
-def _agreement(labels: Any) -> Callable[[Any, Any], float]:
+def agreement(labels: Any, n_clusters: int = 2) -> Callable[[Any, Any], float]:
+    """Structure: the adjusted Rand index of clusters of usages against labels."""
+
     def structure(_, usages):
-        return adjusted_rand_score(labels, KMeans(2, n_init=10, random_state=0).fit_predict(usages))
+        return adjusted_rand_score(labels, KMeans(n_clusters, n_init=10, random_state=0).fit_predict(usages))
 
     return structure
 
@@ -90,13 +94,7 @@ def atlas(
     four programs of its own. With the usual numbers of genes and molecules about 7 % of the values are stored.
     """
     draw = np.random.default_rng([seed, 77])
-    programs = draw.gamma(0.5, 0.02, (12, n_genes))
-    own = round(0.8 * n_genes)
-    for number in range(12):
-        shared = draw.choice(own, int(0.15 * n_genes), replace=False)
-        genes = shared if number < 8 else own + np.arange(number - 8, n_genes - own, 4)
-        programs[number, genes] += draw.gamma(2.0, 1.0, len(genes))
-    programs /= programs.sum(axis=1, keepdims=True)
+    programs = atlas_programs(draw, n_genes)
     n_target = round(n_cells * 2 / 3)
     sides = [
         _drawn(draw, programs, size, strength, depth)
@@ -106,6 +104,17 @@ def atlas(
         return sides[0], sides[1]
     scale = np.median(sides[0].sum(axis=1))
     return _log_normalised(sides[0], scale), _log_normalised(sides[1], scale)
+
+
+def atlas_programs(draw: np.random.Generator, n_genes: int) -> Any:
+    """Eight shared programs and four of the target's own, (12, n_genes); rows sum to one."""
+    programs = draw.gamma(0.5, 0.02, (12, n_genes))
+    own = round(0.8 * n_genes)
+    for number in range(12):
+        shared = draw.choice(own, int(0.15 * n_genes), replace=False)
+        genes = shared if number < 8 else own + np.arange(number - 8, n_genes - own, 4)
+        programs[number, genes] += draw.gamma(2.0, 1.0, len(genes))
+    return programs / programs.sum(axis=1, keepdims=True)
 
 
 def _drawn(

@@ -17,6 +17,7 @@ from bcnmf_dask.engine.blocks import Blocks
 from bcnmf_dask.engine.orders import Order, Runs, Sample
 from bcnmf_dask.engine.tree import Record, on_host
 from bcnmf_dask.errors import ClusterError
+from bcnmf_dask.updates.closing import close
 from bcnmf_dask.updates.initialise import even_usages
 from bcnmf_dask.updates.losses import LOSSES, SweepTogether
 from bcnmf_dask.updates.rows import pick_rows
@@ -204,8 +205,9 @@ def evaluate_block(block: Block, state: FitState, order: Order) -> Record:
         usages = scaled(state.usages[role][block.places[role]], order)
         statistics = on_host({role: loss.contribute(rows, usages, order.prepared)})[role]
         exact = usages.astype(np.float64)
-        divergence = loss.divergence(statistics, to_host(order.basis).astype(np.float64))
-        record[role] = Evaluation(divergence, column_sums(exact), exact.T @ exact)
+        basis = to_host(order.basis).astype(np.float64)
+        divergence = loss.divergence(statistics, basis)
+        record[role] = Evaluation(divergence, column_sums(exact), exact.T @ exact, *close(rows, exact, basis))
     return record
 
 

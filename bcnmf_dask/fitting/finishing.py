@@ -101,6 +101,7 @@ def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: 
     inputs = session.inputs
     components = np.ascontiguousarray(to_host(fit.basis).T)
     divergences = {role: sums.divergence for role, sums in evaluation.items()}
+    status, remarks = verdict(fit, components, evaluation, inputs, session.findings)
     return FitResult(
         components=components,
         target_usages=None,
@@ -111,7 +112,7 @@ def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: 
         divergences=Divergences(
             divergences["target"], divergences.get("background", np.nan), objective(divergences, fit.alpha)
         ),
-        status=verdict(fit, components, evaluation, inputs, session.findings),
+        status=status,
         features=inputs.features,
         row_names=inputs.row_names,
         parameters=settings.described()
@@ -122,7 +123,7 @@ def _result(session: Session, fit: FitProgress, settings: Settings, evaluation: 
             "has_layers": inputs.has_layers,
         },
         versions=versions(),
-        run=_run(session, fit),
+        run=_run(session, fit) | {"remarks": list(remarks)},
     )
 
 

@@ -38,11 +38,20 @@ class Evaluation(NamedTuple):
     usage_sum : ndarray (n_components,), float64
         Amount of signal per component.
     usage_gram : ndarray (n_components, n_components), float64
+    overlap : float
+        Over all entries, of the smaller of value and reconstruction: the amount of data that is explained.
+    feature_sums : ndarray (n_features,), float64
+        Of the values of each feature.
+    feature_rows : ndarray (n_features,), float64
+        Rows in which each feature has a positive value.
     """
 
     divergence: float
     usage_sum: NDArray[np.float64]
     usage_gram: NDArray[np.float64]
+    overlap: float
+    feature_sums: NDArray[np.float64]
+    feature_rows: NDArray[np.float64]
 
 
 Sums = TypeVar("Sums", Statistics, Evaluation)
