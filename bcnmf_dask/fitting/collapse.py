@@ -22,7 +22,7 @@ class Bounds:
     doubtful: float
 
 
-BOUNDS = {"frobenius": Bounds(18.0, 18.0), "kullback-leibler": Bounds(3.0, 5.0)}
+BOUNDS = {"frobenius": Bounds(20.0, 20.0), "kullback-leibler": Bounds(3.0, 5.0)}
 FEWEST_FEATURES, FEWEST_SHARE = 3.0, 0.25
 """Of few features, components have collapsed only below so many, or this share of them if that is less."""
 SHARE = 0.15
