@@ -1,11 +1,11 @@
-"""Whether collapses are seen: ``python benchmarks/collapse.py --fits FOLDER`` writes ``benchmarks/results/collapse.json``.
+"""Whether collapses are seen: ``python benchmarks/collapse.py --fits FOLDER``.
 
-An hour or two on one quiet core, 4 GB. Fits of `collapse_problems.CASES` are made at many contrasts and ranks, kept in
-the folder (those that are there are not made again), labelled by what is known of the data, and judged as
-`bcnmf_dask.fitting.collapse` judges any fit. For a problem and rank with a key, a fit *collapsed* if its structure is
-below half of the best over alpha and its alpha above that of the best; it is *good* within 0.1 of the best; other fits
-are reported, not counted, as are all of a rank whose best is below 0.2, where one fit could be both. Without a key,
-fits at contrasts of 0 to 1 count as good.
+It writes ``benchmarks/results/collapse.json``. An hour or two on one quiet core, 4 GB. Fits of `collapse_problems.CASES`
+are made at many contrasts and ranks, kept in the folder (those that are there are not made again), labelled by what is
+known of the data, and judged as `bcnmf_dask.fitting.collapse` judges any fit. For a problem and rank with a key, a fit
+*collapsed* if its structure is below half of the best over alpha and its alpha above that of the best; it is *good*
+within 0.1 of the best; other fits are reported, not counted, as are all of a rank whose best is below 0.2, where one
+fit could be both. Without a key, fits at contrasts of 0 to 1 count as good.
 
 A collapse is *missed* if nothing is said of it; an alarm is *false* if a good fit is called collapsed. Doubts are
 counted apart. Thresholds were chosen on the development half and frozen before the test half was judged.
@@ -68,7 +68,9 @@ def factors(case, loss, problem, folder):
         for rank in case.ranks:
             settings = [Settings(rank, alpha, "mean", loss, None, SWEEPS, 0.0, rank) for alpha in case.alphas]
             for one, found in zip(settings, factorize(inputs, settings, dtype="float32"), strict=True):
-                for name, array in zip("CHG", (found.components, found.target_usages, found.background_usages)):
+                for name, array in zip(
+                    "CHG", (found.components, found.target_usages, found.background_usages), strict=True
+                ):
                     arrays[f"{rank} {one.alpha} {name}"] = np.asarray(array)
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(kept, **arrays)

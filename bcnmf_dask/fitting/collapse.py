@@ -37,7 +37,7 @@ ALIKE = 1.3
 """Below this ratio of the shares of target and background that are explained, nothing specific was found."""
 REPEATED = 0.9
 """Above this cosine, one component repeats another."""
-MOST_REPEATED = 0.8
+MOST_REPEATED = 2 / 3
 """Where no more than this share of the components is distinct, fewer would do."""
 
 
