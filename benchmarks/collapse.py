@@ -1,6 +1,6 @@
 """Whether collapses are seen: ``python benchmarks/collapse.py --fits FOLDER``.
 
-It writes ``benchmarks/results/collapse.json``. An hour or two on one quiet core, 4 GB. Fits of `collapse_problems.CASES`
+It writes ``benchmarks/results/collapse.json``: an hour or two on one quiet core, 4 GB. Fits of `collapse_problems`
 are made at many contrasts and ranks, kept in the folder (those that are there are not made again), labelled by what is
 known of the data, and judged as `bcnmf_dask.fitting.collapse` judges any fit. For a problem and rank with a key, a fit
 *collapsed* if its structure is below half of the best over alpha and its alpha above that of the best; it is *good*
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from collapse_problems import CASES, LOSSES
+from collapse_problems import BY_USAGES, CASES, LOSSES
 
 from bcnmf_dask.benchmarking.runs import REAL, Measurement, new_run, verdict, write
 from bcnmf_dask.benchmarking.tables import markdown
@@ -124,6 +124,11 @@ def measured(fits, case):
     return Measurement(case, 1, usable_cores(), REAL, figures)
 
 
+def belongs(case, kind):
+    """Whether the fits of a case are of a kind: all of them but for those that another measure is tried on."""
+    return case.kind == kind or (kind == "all" and case not in BY_USAGES)
+
+
 OUTCOMES = ("collapsed", "doubtful", "fine")
 
 
@@ -183,7 +188,7 @@ def main():
             here = [(fit, label) for fit, label in pairs if fit.case.half == half and fit.loss == loss]
             kinds = dict.fromkeys(fit.case.kind for fit, _ in here)
             measurements += [
-                measured([pair for pair in here if kind in ("all", pair[0].case.kind)], f"{half}, {loss}, {kind}")
+                measured([pair for pair in here if belongs(pair[0].case, kind)], f"{half}, {loss}, {kind}")
                 for kind in [*kinds, "all"]
             ]
     parameters = {
@@ -200,7 +205,7 @@ def main():
 def all_fits(folder, kept_only):
     """Every fit with its label."""
     for loss in LOSSES:
-        for case in CASES:
+        for case in [*CASES, *BY_USAGES]:
             kept = folder / f"{case.half}-{loss}-{case.name}.npz".replace(" ", "_")
             if loss not in case.losses or (kept_only and not kept.exists()):
                 continue

@@ -1,7 +1,7 @@
 """Problems on which collapses are looked for: thresholds are chosen on one half of them and judged on the other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -71,7 +71,7 @@ def as_loss(counts: Any, loss: str) -> Any:
     return log_normalised(counts) if loss == "frobenius" else sp.csr_array(counts).astype(np.float32)
 
 
-def programs(seed: int, loss: str) -> Problem:
+def programs(seed: int, loss: str, usages_alone: bool = False) -> Problem:
     """Random numbers of cells, shared and own programs, depths and strengths; structure: `factor_match`."""
     draw = np.random.default_rng([seed, 991])
     n_own, n_shared, n_genes = int(draw.integers(1, 7)), int(draw.integers(2, 9)), 500
@@ -99,17 +99,21 @@ def programs(seed: int, loss: str) -> Problem:
     own = (draw.random((sizes[0], n_own)) < fractions) * strength * draw.gamma(4, 0.25, (sizes[0], n_own))
 
     def structure(components: Any, usages: Any) -> float:
-        return factor_match(own, profiles[n_shared:], usages, components)
+        return factor_match(own, None if usages_alone else profiles[n_shared:], usages, components)
 
     return Problem(as_loss(side(sizes[0], own), loss), as_loss(side(sizes[1], None), loss), structure)
 
 
 def factor_match(true_usages: Any, true_components: Any, usages: Any, components: Any) -> float:
-    """Mean over true programs of the cosine of components times the correlation of usages, matched one to one."""
-    n_true = len(true_components)
+    """Mean over true programs of the correlation of usages times the cosine of components, matched one to one.
+
+    Without true components the correlation alone.
+    """
+    n_true = true_usages.shape[1]
     noise = 1e-12 * (usages.max() or 1.0) * np.random.default_rng(0).random(usages.shape)
-    correlation = np.nan_to_num(np.corrcoef(np.hstack([true_usages, usages + noise]).T)[:n_true, n_true:]).clip(0)
-    score = correlation * (_unit(true_components) @ _unit(components.astype(np.float64)).T)
+    score = np.nan_to_num(np.corrcoef(np.hstack([true_usages, usages + noise]).T)[:n_true, n_true:]).clip(0)
+    if true_components is not None:
+        score = score * (_unit(true_components) @ _unit(components.astype(np.float64)).T)
     return float(score[linear_sum_assignment(-score)].sum() / n_true)
 
 
@@ -243,3 +247,10 @@ CASES = [
     Case("controls", "nothing", "test", partial(controls, 8), (2, 10), keyed=False),
 ]
 """Of both halves; names are unique within one."""
+
+BY_USAGES = [
+    replace(case, kind="programs by usages alone", make=partial(case.make, usages_alone=True))
+    for case in CASES
+    if case.kind == "programs"
+]
+"""The same fits by another measure: components of one marker gene each may order cells as the whole program does."""

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import collapse
 import gpu_results
 import many_fits
 import peers
@@ -20,6 +21,7 @@ TABLES = {
     "online": solvers.tables,
     "many_fits": many_fits.tables,
     "gpu": gpu_results.tables,
+    "collapse": collapse.tables,
 }
 
 
