@@ -45,6 +45,10 @@ class CollapseWarning(UserWarning):
     """A factorization whose components all describe the same thing, usually because alpha is too large."""
 
 
+class ResultWarning(UserWarning):
+    """A factorization that has not collapsed, but may not be what was hoped for: its message says why."""
+
+
 class CheckpointError(BCNMFError, RuntimeError):
     """Saved usages or a checkpoint that are damaged, or that belong to another fit."""
 

@@ -196,8 +196,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
 
         Warns
         -----
-        ConvergenceWarning, CollapseWarning
-            How the fit ended.
+        ConvergenceWarning, CollapseWarning, ResultWarning
+            How the fit ended, and what is doubtful in its result.
         DataWarning
             What was seen in the data as it was loaded: values that do not go with the loss, and where the sides differ
             in what the contrast should not be about (scale, counts or not, labels of ``obs``), or hold the same rows.

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from bcnmf_dask.data.inputs import Inputs, read_rows
-from bcnmf_dask.errors import CollapseWarning, InputError
+from bcnmf_dask.errors import CollapseWarning, InputError, ResultWarning
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.parameters import check_parameter
 from bcnmf_dask.fitting.profiles import Surroundings
@@ -244,9 +244,11 @@ def _layer_words(layer: str | None) -> str:
 
 
 def warn_of(result: FitResult) -> None:
-    """Warn of a fit that collapsed or did not converge, where the caller of `fit` stands."""
+    """Warn of a fit that collapsed, did not converge, or is doubtful, where the caller of `fit` stands."""
     word, sentence, converged = result.status
     if word == "collapsed":
         warnings.warn(sentence, CollapseWarning, stacklevel=3)
     elif word == "max_iter" and result.parameters["tol"] > 0 and not converged:
         warnings.warn(sentence, ConvergenceWarning, stacklevel=3)
+    for remark in result.run["remarks"]:
+        warnings.warn(remark, ResultWarning, stacklevel=3)

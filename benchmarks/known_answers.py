@@ -103,17 +103,17 @@ def per_ten_thousand(counts: Any) -> Any:
     return np.log1p(counts * (1e4 / np.maximum(counts.sum(axis=1, keepdims=True), 1)))
 
 
-def simulation(seed: int, _loss: str, beta: float = 4.0) -> Problem:
-    """The simulated counts, log-normalised: agreement of clusters with the programs."""
-    target, background, labels = simulated_counts(seed, beta)
-    return Problem(per_ten_thousand(target), per_ten_thousand(background), agreement(labels))
+def simulation(seed: int, _loss: str, beta: float = 4.0, counts: bool = False) -> Problem:
+    """The simulated counts, log-normalised or as they are: agreement of clusters with the programs."""
+    *sides, labels = simulated_counts(seed, beta)
+    return Problem(*(side if counts else per_ten_thousand(side) for side in sides), agreement(labels))
 
 
-def agreement(labels: Any) -> Callable[[Any, Any], float]:
-    """Of two clusters of the usages with labels of two kinds: the adjusted Rand index."""
+def agreement(labels: Any, n_clusters: int = 2) -> Callable[[Any, Any], float]:
+    """Structure: the adjusted Rand index of clusters of usages against labels."""
 
     def structure(_, usages):
-        return adjusted_rand_score(labels, KMeans(2, n_init=10, random_state=0).fit_predict(usages))
+        return adjusted_rand_score(labels, KMeans(n_clusters, n_init=10, random_state=0).fit_predict(usages))
 
     return structure
 
@@ -127,13 +127,7 @@ def atlas(
     four programs of its own. With the usual numbers of genes and molecules about 7 % of the values are stored.
     """
     draw = np.random.default_rng([seed, 77])
-    programs = draw.gamma(0.5, 0.02, (12, n_genes))
-    own = round(0.8 * n_genes)
-    for number in range(12):
-        shared = draw.choice(own, int(0.15 * n_genes), replace=False)
-        genes = shared if number < 8 else own + np.arange(number - 8, n_genes - own, 4)
-        programs[number, genes] += draw.gamma(2.0, 1.0, len(genes))
-    programs /= programs.sum(axis=1, keepdims=True)
+    programs = atlas_programs(draw, n_genes)
     n_target = round(n_cells * 2 / 3)
     sides = [
         _drawn(draw, programs, size, strength, depth)
@@ -143,6 +137,17 @@ def atlas(
         return sides[0], sides[1]
     scale = np.median(sides[0].sum(axis=1))
     return _log_normalised(sides[0], scale), _log_normalised(sides[1], scale)
+
+
+def atlas_programs(draw: np.random.Generator, n_genes: int) -> Any:
+    """Eight shared programs and four of the target's own, (12, n_genes); rows sum to one."""
+    programs = draw.gamma(0.5, 0.02, (12, n_genes))
+    own = round(0.8 * n_genes)
+    for number in range(12):
+        shared = draw.choice(own, int(0.15 * n_genes), replace=False)
+        genes = shared if number < 8 else own + np.arange(number - 8, n_genes - own, 4)
+        programs[number, genes] += draw.gamma(2.0, 1.0, len(genes))
+    return programs / programs.sum(axis=1, keepdims=True)
 
 
 def _drawn(

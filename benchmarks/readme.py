@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import collapse
 import floors
 import gpu_results
 import many_fits
@@ -26,6 +27,7 @@ TABLES = {
     "transform": transform.tables,
     "floors": floors.tables,
     "gpu": gpu_results.tables,
+    "collapse": collapse.tables,
 }
 
 

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from small_counts import F, K, M, N, X, Y, make
 
 from bcnmf_dask import BCNMF
-from bcnmf_dask.errors import CollapseWarning, DataWarning, InputError
+from bcnmf_dask.errors import CollapseWarning, DataWarning, InputError, ResultWarning
 from bcnmf_dask.fitting.stopping import SweepRecord
 
 
@@ -16,7 +16,8 @@ def test_a_fit_that_still_changes_warns_with_the_repair():
     with pytest.warns(ConvergenceWarning, match="raise max_iter") as caught:
         model = make(max_iter=3, tol=1e-3).fit(X, background=Y)
     assert not model.converged_
-    assert [warning.filename for warning in caught] == [__file__]
+    assert {warning.filename for warning in caught} == {__file__}
+    assert [warning.category for warning in caught].count(ConvergenceWarning) == 1
 
 
 def test_a_fit_that_converges_does_not_warn():
@@ -36,10 +37,20 @@ def test_too_much_contrast_is_reported_as_a_collapse():
     assert [warning.filename for warning in caught] == [__file__]
 
 
+def test_what_is_doubtful_in_a_result_is_warned_of_and_stays_in_its_status():
+    with pytest.warns(ResultWarning, match="Nothing specific to the target was found") as caught:
+        model = make(alpha=0.1, max_iter=20).fit(X, background=X)
+    assert [warning.filename for warning in caught] == [__file__]
+    (remark,) = model.run_["remarks"]
+    assert model.status_.sentence.endswith(remark)
+    assert model.status_.word == "max_iter"
+
+
 def test_counts_that_are_not_integers_are_reported():
     with pytest.warns(DataWarning, match=r"values are not integers, but loss='kullback-leibler'") as caught:
         make(loss="kullback-leibler").fit(np.log1p(X), background=np.log1p(Y))
-    assert [warning.filename for warning in caught] == [__file__]
+    assert {warning.filename for warning in caught} == {__file__}
+    assert [warning.category for warning in caught].count(DataWarning) == 1
 
 
 def test_the_report_on_fractions_names_the_layer_argument():

@@ -17,11 +17,11 @@ from rich.text import Text
 from sklearn.exceptions import ConvergenceWarning
 
 from bcnmf_dask.cli.signals import Terminated, sigterm_as_ctrl_c
-from bcnmf_dask.errors import BCNMFError, CheckpointWarning, CollapseWarning, DataWarning, Preempted
+from bcnmf_dask.errors import BCNMFError, CheckpointWarning, CollapseWarning, DataWarning, Preempted, ResultWarning
 
 logger = logging.getLogger("bcnmf_dask.cli")
 
-SAID_OTHERWISE = (CollapseWarning, ConvergenceWarning, CheckpointWarning)
+SAID_OTHERWISE = (CollapseWarning, ConvergenceWarning, ResultWarning, CheckpointWarning)
 """Warnings that the status of the fit, shown at its end, or a warning in the log says as well."""
 FAILED, UNEXPECTED, PREEMPTED, INTERRUPTED, TERMINATED = 1, 70, 75, 130, 143
 """Exit codes; 2 is wrong usage."""

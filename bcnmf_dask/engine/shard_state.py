@@ -17,6 +17,7 @@ from bcnmf_dask.engine.blocks import Blocks
 from bcnmf_dask.engine.orders import Closing, Order, Runs, Sample
 from bcnmf_dask.engine.tree import Record, on_host
 from bcnmf_dask.errors import ClusterError
+from bcnmf_dask.updates.coverage import cover
 from bcnmf_dask.updates.initialise import even_usages
 from bcnmf_dask.updates.losses import LOSSES, Loss, SweepTogether
 from bcnmf_dask.updates.multiplicative import Steps
@@ -214,9 +215,11 @@ def evaluate_block(block: Block, state: FitState, closing: Closing) -> Record:
         usages = scaled(state.usages[role][block.places[role]], closing)
         statistics = on_host({role: loss.contribute(rows, usages, closing.prepared)})[role]
         exact = usages.astype(np.float64)
-        divergence = loss.divergence(statistics, to_host(closing.basis).astype(np.float64))
+        basis = to_host(closing.basis).astype(np.float64)
+        divergence = loss.divergence(statistics, basis)
         amounts = to_host(loss.minimise(rows, closing.beside_profile, Optimum())[0]).astype(np.float64)
-        record[role] = Evaluation(divergence, column_sums(exact), exact.T @ exact, *_explained(amounts))
+        sums = divergence, column_sums(exact), exact.T @ exact
+        record[role] = Evaluation(*sums, *cover(rows, exact, basis), *_explained(amounts))
     return record
 
 

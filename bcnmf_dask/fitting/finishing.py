@@ -131,6 +131,7 @@ def _result(session: Session, finished: Finished) -> FitResult:
     inputs, fit, evaluation = session.inputs, finished.progress, finished.evaluation
     components = np.ascontiguousarray(to_host(fit.basis).T)
     divergences = {role: sums.divergence for role, sums in evaluation.items()}
+    status, remarks = verdict(fit, components, evaluation, inputs, session.findings)
     return FitResult(
         components=components,
         target_usages=None,
@@ -143,7 +144,7 @@ def _result(session: Session, finished: Finished) -> FitResult:
         divergences=Divergences(
             divergences["target"], divergences.get("background", np.nan), objective(divergences, fit.alpha)
         ),
-        status=verdict(fit, components, evaluation, inputs, session.findings),
+        status=status,
         features=inputs.features,
         row_names=inputs.row_names,
         parameters=finished.settings.described()
@@ -154,7 +155,7 @@ def _result(session: Session, finished: Finished) -> FitResult:
             "has_layers": inputs.has_layers,
         },
         versions=versions(),
-        run=_run(session, finished),
+        run=_run(session, finished) | {"remarks": list(remarks)},
     )
 
 

@@ -1,24 +1,11 @@
-"""When a fit has converged, and when it has collapsed."""
+"""When a fit has converged."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-from bcnmf_dask.updates.statistics import Evaluation, Role
 
 PATIENCE = 10
 """Quiet sweeps in a row before a fit has converged: a one-sweep test stops before the structure appears."""
-FEWEST_FEATURES = 3.0
-"""Below this median effective number of features per component, a fit has collapsed."""
-FEWEST_SHARE = 0.25
-"""Of few features (fewer than 12), a fit has collapsed only below this share of them."""
-LARGEST_CORRELATION = 0.99
-"""Above this between the usages of all components, a fit has collapsed."""
-
-
 ROUNDING = 4096
 """Roundings of the first divergence below which a divergence is zero in effect: from sweep to sweep it varies by one
 or two of them, which must be quiet at the default ``tol`` of 1e-3."""
@@ -105,52 +92,3 @@ def _divergences(record: SweepRecord) -> list[float]:
     """Of the sides there are."""
     both = (record.target_divergence, record.background_divergence)
     return [divergence for divergence in both if not np.isnan(divergence)]
-
-
-def collapse(
-    components: NDArray[Any], evaluation: Mapping[Role, Evaluation], n_rows: int, n_features: int
-) -> str | None:
-    """How a fit has collapsed, in words, or None.
-
-    Half of the components are zero, or rest on fewer than `FEWEST_FEATURES` features (of few features, on less than
-    `FEWEST_SHARE` of them); or the usages of all components are correlated above `LARGEST_CORRELATION`.
-
-    Parameters
-    ----------
-    components : ndarray (n_components, n_features)
-        Rows sum to one.
-    evaluation : mapping of role to Evaluation
-    n_rows : int
-        Target rows.
-    n_features : int
-        Features with a positive value in any row.
-    """
-    features = float(np.median(effective_features(components)))
-    if features == 0:
-        return "half of the components or more are zero"
-    if features < min(FEWEST_FEATURES, FEWEST_SHARE * n_features):
-        return f"half of the components rest on {features:.1f} features or fewer"
-    if _smallest_correlation(evaluation["target"], n_rows) > LARGEST_CORRELATION:
-        return "the usages of all components rise and fall together"
-    return None
-
-
-def effective_features(components: NDArray[Any]) -> NDArray[np.float64]:
-    """Exponential of the entropy of each component, (n_components,); 0 for a zero component."""
-    weights = components.astype(np.float64)
-    logarithms = np.log(np.where(weights > 0, weights, 1.0))
-    effective: NDArray[np.float64] = np.exp(-(weights * logarithms).sum(axis=1)) * (weights.sum(axis=1) > 0)
-    return effective
-
-
-def _smallest_correlation(evaluation: Evaluation, n_rows: int) -> float:
-    """Over the pairs of components that are used at all and vary; -1 if there is no such pair."""
-    with np.errstate(over="ignore", invalid="ignore"):  # huge values have no correlation that could be judged
-        centred = evaluation.usage_gram - np.outer(evaluation.usage_sum, evaluation.usage_sum) / n_rows
-        variance = np.diag(centred)
-        varying = variance > 1e-12 * np.diag(evaluation.usage_gram)
-        if varying.sum() < 2:
-            return -1.0
-        kept = centred[np.ix_(varying, varying)]
-        deviations = np.sqrt(np.diag(kept))
-        return float((kept / np.outer(deviations, deviations)).min())

@@ -38,6 +38,12 @@ class Evaluation(NamedTuple):
     usage_sum : ndarray (n_components,), float64
         Amount of signal per component.
     usage_gram : ndarray (n_components, n_components), float64
+    overlap : float
+        Over all entries, of the smaller of value and reconstruction: the amount of data that is explained.
+    feature_sums : ndarray (n_features,), float64
+        Of the values of each feature.
+    feature_rows : ndarray (n_features,), float64
+        Rows in which each feature has a positive value.
     explained : ndarray (n_components + 1,), float64
         Amounts when usages are fitted together with the mean profile of the background, whose own is the last.
     carriers : ndarray (n_components,), float64
@@ -47,6 +53,9 @@ class Evaluation(NamedTuple):
     divergence: float
     usage_sum: NDArray[np.float64]
     usage_gram: NDArray[np.float64]
+    overlap: float
+    feature_sums: NDArray[np.float64]
+    feature_rows: NDArray[np.float64]
     explained: NDArray[np.float64]
     carriers: NDArray[np.float64]
 

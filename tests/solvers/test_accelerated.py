@@ -105,9 +105,7 @@ def test_without_a_contrast_it_is_as_far_in_half_of_the_sweeps(loss):
     published = make(alpha=0.0, loss=loss, max_iter=60, dtype="float64").fit(X)
     ours = make(alpha=0.0, loss=loss, max_iter=30, dtype="float64", solver="accelerated").fit(X)
     assert ours.history_.target_divergence.iloc[-1] <= published.history_.target_divergence.iloc[-1]
-    assert ours.run_["data_visits"] == 30 + 1 + 2, (
-        "sweeps, a look at all rows, their usages, the evaluation"
-    )
+    assert ours.run_["data_visits"] == 30 + 1 + 2, "sweeps, a look at all rows, their usages, the evaluation"
 
 
 def test_a_fit_that_falls_back_goes_on_from_the_last_good_basis(monkeypatch):

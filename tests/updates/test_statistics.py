@@ -9,7 +9,8 @@ def statistics(value):
 
 
 def evaluation(value):
-    return Evaluation(value, np.full(2, 10 * value), np.full((2, 2), 100 * value))
+    sums = np.full(2, 10 * value), np.full((2, 2), 100 * value), 3 * value, np.full(3, 4 * value), np.full(3, value)
+    return Evaluation(value, *sums)
 
 
 @pytest.mark.parametrize("make", [statistics, evaluation])
