@@ -10,7 +10,7 @@ def statistics(value):
 
 def evaluation(value):
     sums = np.full(2, 10 * value), np.full((2, 2), 100 * value), 3 * value, np.full(3, 4 * value), np.full(3, value)
-    return Evaluation(value, *sums)
+    return Evaluation(value, *sums, np.full(3, 5 * value), np.full(2, 6 * value))
 
 
 @pytest.mark.parametrize("make", [statistics, evaluation])
