@@ -140,7 +140,7 @@ def _result(session: Session, finished: Finished) -> FitResult:
         separation=Separation(np.full(len(components), np.nan), 0.0),
         profile=session.profile,
         floor=floor_of(fit.spec.loss, fit.floor, inputs.n_features, session.dtype),
-        history=pd.DataFrame([asdict(swept) for swept in fit.history], columns=list(HISTORY_COLUMNS)),
+        history=_history(fit),
         divergences=Divergences(
             divergences["target"], divergences.get("background", np.nan), objective(divergences, fit.alpha)
         ),
@@ -157,6 +157,12 @@ def _result(session: Session, finished: Finished) -> FitResult:
         versions=versions(),
         run=_run(session, finished) | {"remarks": list(remarks)},
     )
+
+
+def _history(fit: FitProgress) -> pd.DataFrame:
+    """One row per sweep; none, in the same types, where usages alone were fitted."""
+    types = {column: np.int64 if column == "iteration" else np.float64 for column in HISTORY_COLUMNS}
+    return pd.DataFrame([asdict(swept) for swept in fit.history], columns=list(types)).astype(types)
 
 
 def _side(session: Session, role: Role, sums: Evaluation) -> Side:

@@ -120,7 +120,8 @@ def _write_usages(location: str, role: Role, usages: Any) -> None:
 def _write_whole(
     location: str, name: str, values: NDArray[Any], dimensions: tuple[str, ...], dtype: Any = None
 ) -> None:
-    create_array(location, name, values.shape, values.shape, dtype or values.dtype, dimensions)[...] = values
+    chunks = tuple(max(length, 1) for length in values.shape)  # of no sweep there is no history
+    create_array(location, name, values.shape, chunks, dtype or values.dtype, dimensions)[...] = values
 
 
 def _write_labels(

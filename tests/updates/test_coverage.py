@@ -26,13 +26,13 @@ def expected(rows, usages, basis):
 def test_sums_are_those_of_dense_arithmetic(values, form):
     rows, usages, basis = given(values)
     for ours, plain in zip(cover(form(rows), usages, basis), expected(rows, usages, basis), strict=True):
-        np.testing.assert_allcover(ours, plain, rtol=1e-12)
+        np.testing.assert_allclose(ours, plain, rtol=1e-12)
 
 
 def test_dense_rows_are_taken_a_few_at_a_time(monkeypatch):
     rows, usages, basis = given()
     monkeypatch.setattr(coverage, "VALUES_AT_ONCE", 3 * rows.shape[1])
-    np.testing.assert_allcover(cover(rows, usages, basis).overlap, expected(rows, usages, basis)[0], rtol=1e-12)
+    np.testing.assert_allclose(cover(rows, usages, basis).overlap, expected(rows, usages, basis)[0], rtol=1e-12)
 
 
 def test_zeros_that_are_stored_are_no_rows_of_a_feature():
@@ -47,4 +47,4 @@ def test_sums_of_two_parts_are_those_of_the_whole():
     rows, usages, basis = given()
     first, second = cover(rows[:7], usages[:7], basis), cover(rows[7:], usages[7:], basis)
     for one, other, whole in zip(first, second, cover(rows, usages, basis), strict=True):
-        np.testing.assert_allcover(one + other, whole, rtol=1e-12)
+        np.testing.assert_allclose(one + other, whole, rtol=1e-12)
