@@ -142,12 +142,13 @@ def tables(run):
         if len(found["mean"]) > 1:
             worst = {f"worst, {one}": _worst(changes) for one, changes in found.items()}
             as_it_is = {f"as it is, {one}": f"{changes[AS_IT_IS.name]:.2f}" for one, changes in found.items()}
-            rows.append({f"{len(found['mean'])} ways": f"{case.name}, alpha {fixed_alpha(case):g}"} | as_it_is | worst)
+            name = f"{case.name}, alpha {fixed_alpha(case):g}"
+            rows.append({"": name, "ways": len(found["mean"])} | as_it_is | worst)
     yield markdown(pd.DataFrame(rows))
     scanned = [(one.case.partition(": ")[0], one.figures) for one in measured if one.case.endswith(SCAN)]
     yield markdown(
         pd.DataFrame(
-            {"as it is": name} | {f"alpha {alpha:g}": _at(figures, alpha) for alpha in SCANNED}
+            {"deviance / mean, as it is": name} | {f"alpha {alpha:g}": _at(figures, alpha) for alpha in SCANNED}
             for name, figures in scanned
         )
     )
@@ -160,7 +161,9 @@ def _worst(changes):
 
 
 def _at(figures, alpha):
-    return " / ".join(f"{figures[f'{weighting}, alpha {alpha:g}']:.2f}" for weighting in ("deviance", "mean"))
+    """Both weightings; empty where that alpha was not tried."""
+    found = [figures.get(f"{weighting}, alpha {alpha:g}") for weighting in ("deviance", "mean")]
+    return "" if None in found else " / ".join(f"{one:.2f}" for one in found)
 
 
 def main():
