@@ -182,7 +182,7 @@ def begin(
     floor : ndarray (n_features,) or None
         See `bcnmf_dask.fitting.profiles.reconstruction_floor`.
     """
-    basis, scales = settings.start_basis(inputs.n_features)
+    basis, scales = settings.start_basis(inputs.n_features) if solver.learns else settings.kept_basis()
     return FitProgress(
         spec=settings.spec(key),
         solver=solver,

@@ -103,6 +103,11 @@ class Settings:
             return normalise(np.asarray(self.start["components"], dtype=np.float64).T)
         return normalise(draw_basis(self.seed, n_features, self.n_components))
 
+    def kept_basis(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The basis of a former fit to the bit, which is normalised already, and scales of one."""
+        basis = np.ascontiguousarray(np.asarray(self.start["components"]).T)
+        return basis, np.ones(basis.shape[1])
+
     def start_usages(self) -> Starts:
         """The start usages that were given."""
         return {role: np.asarray(self.start[f"{role}_usages"]) for role in ROLES if f"{role}_usages" in self.start}

@@ -12,6 +12,11 @@ import zarr
 from bcnmf_dask import BCNMF, split
 from bcnmf_dask.updates.basis import PUBLISHED_FLOOR
 
+pytestmark = pytest.mark.filterwarnings(  # of what is made up here, which has sides of unlike depth and few features
+    "ignore::bcnmf_dask.errors.DataWarning",
+    "ignore::bcnmf_dask.errors.CollapseWarning",
+    "ignore::bcnmf_dask.errors.ResultWarning",
+)
 N, M, F, K = 90, 70, 14, 3
 ROLES = ("target", "background")
 
@@ -72,7 +77,6 @@ def area(positive, negative):
 
 
 @pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
-@pytest.mark.filterwarnings("ignore::bcnmf_dask.errors.DataWarning", "ignore::bcnmf_dask.errors.CollapseWarning")
 def test_every_column(sides, loss):
     (x, y), where = sides
     model = BCNMF(K, 0.5, loss=loss, weighting="mean", max_iter=30, tol=0, dtype="float64", solver="accelerated")
@@ -108,7 +112,6 @@ def test_every_column(sides, loss):
 
 
 @pytest.mark.parametrize("loss", ["frobenius", "kullback-leibler"])
-@pytest.mark.filterwarnings("ignore::bcnmf_dask.errors.DataWarning", "ignore::bcnmf_dask.errors.CollapseWarning")
 def test_explained_fraction_and_transform_are_those_of_another_solver(loss):
     x, y = counts()
     for solver in ("published", "accelerated"):
