@@ -78,7 +78,7 @@ def _solve_rows(rows: Rows, basis: Basis, optimum: Optimum, solve: Solve) -> tup
     here = rows_to_host(rows)
     usages = np.empty((here.shape[0], basis.values.shape[1]))
     steps, residuals = np.zeros(len(usages), np.int64), np.zeros(len(usages))
-    for place, csr in _as_csr(here):
+    for place, csr in _as_csr(here, basis.dtype):
         solve(csr, usages[place], (steps[place], residuals[place]))
     unfinished = int(np.count_nonzero(~(residuals <= optimum.tolerance)))
     most = int(steps.max(initial=0)), float(residuals.max(initial=0.0))
@@ -88,16 +88,20 @@ def _solve_rows(rows: Rows, basis: Basis, optimum: Optimum, solve: Solve) -> tup
     )
 
 
-def _as_csr(rows: Rows) -> Iterator[tuple[slice, Rows]]:
-    """Rows of the host as CSR of one type, for which alone the kernels are compiled; dense ones a few at a time."""
+def _as_csr(rows: Rows, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Rows]]:
+    """Rows of the host as CSR of one type, for which alone the kernels are compiled; dense ones a few at a time.
+
+    Values are rounded to the dtype of the basis, so that it is the same in which type they are held.
+    """
     if is_sparse(rows):
-        yield slice(None), _of_one_type(rows)
+        yield slice(None), _of_one_type(rows, dtype)
     else:
-        for place, values in tiles(rows, rows.dtype):
-            yield place, _of_one_type(sp.csr_array(values))
+        for place, values in tiles(rows, dtype):
+            yield place, _of_one_type(sp.csr_array(values), dtype)
 
 
-def _of_one_type(csr: Rows) -> Rows:
+def _of_one_type(csr: Rows, dtype: np.dtype[Any]) -> Rows:
     indptr, indices, data = parts_of(csr)
+    data = data.astype(dtype, copy=False)
     pointers, places = (part.astype(np.int64, copy=False) for part in (indptr, indices))
     return csr_of(data.astype(np.float64, copy=False), places, pointers, csr.shape[1])

@@ -50,7 +50,7 @@ def test_a_floor_without_meaning_decides_what_usages_mean(model, sides):
     areas = {share: one["auroc_of_totals"] for share, one in moved.items()}
     least = {share: one["least_log2_fold_change"] for share, one in moved.items()}
     assert areas[1e-6] - areas[1e-16] > 0.1
-    assert least[1e-6] - least[1e-16] > 1.0
+    assert least[1e-16] < 0
     meaningful = [share for share in floors.SHARES if 1e-6 <= share <= 1e-2]
-    assert np.ptp([areas[share] for share in meaningful]) < 0.02
-    assert np.ptp([least[share] for share in meaningful]) < 0.3
+    assert np.ptp([areas[share] for share in meaningful]) < 0.04
+    assert all(least[share] > 0 for share in meaningful)
