@@ -1,4 +1,9 @@
-"""Generalised Kullback-Leibler (Poisson) loss: ``sum x log(x / r) - x + r`` (arXiv 2602.22387)."""
+"""Generalised Kullback-Leibler (Poisson) loss: ``sum x log(x / r) - x + r`` (arXiv 2602.22387).
+
+The reconstruction is ``r = usages @ basis.T + floor``, with a floor for each feature that is part of the model: the
+paper's guard of 1e-16, or a share of a mean row (`bcnmf_dask.fitting.profiles`). As one more component that stays as it
+is, it leaves every step a majorise-minimise step. It decides what usages mean wherever components have no weight.
+"""
 
 from functools import partial
 from typing import Any

@@ -1,7 +1,7 @@
 """Workers that own shards are killed; the fit finishes with the bits of one left in peace."""
 
 import pytest
-from chaos import SOURCES, Signals, at_sweep, bits, labelled, left_in_peace, model, rows, workers_of
+from chaos import SOURCES, SWEEPS, Signals, at_sweep, bits, labelled, left_in_peace, model, rows, workers_of
 
 from bcnmf_dask.engine import cluster
 from bcnmf_dask.engine.cluster import ClusterEngine
@@ -34,6 +34,24 @@ def test_before_and_during_a_sweep(workers, stage, monkeypatch, small, count, mi
     fitted = fit(client)
     assert stage.hits == ["sweep"]
     assert_repaired(fitted, kill, count)
+
+
+@pytest.mark.parametrize(("step", "nth"), [("sweep", SWEEPS + 1), ("evaluate", 1)])
+@pytest.mark.parametrize("midway", [False, True])
+def test_in_the_visits_that_close_a_fit(workers, stage, step, nth, midway):
+    """First usages are fitted to the final components, then everything is described."""
+    client = workers(3)
+    kill = Signals(client)
+    stage.on(ClusterEngine, step, nth, kill, midway)
+    target, background = rows()
+    fitted = model(converged_usages=True).fit(target, background=background, client=client)
+    alone = model(converged_usages=True).fit(target, background=background, client=False)
+    assert stage.hits == [step]
+    assert bits(fitted) == bits(alone)
+    assert fitted.run_["replayed"] > 0
+    assert fitted.run_["usages_largest_residual"] == alone.run_["usages_largest_residual"]
+    for column in ("target_explained", "background_fraction", "auroc"):
+        assert fitted.summary()[column].to_numpy().tobytes() == alone.summary()[column].to_numpy().tobytes()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -13,9 +13,10 @@ from bcnmf_dask.engine import cluster as cluster_engine
 from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.local import LocalEngine
-from bcnmf_dask.engine.orders import Order
+from bcnmf_dask.engine.orders import Closing, Order
 from bcnmf_dask.updates.initialise import normalise
 from bcnmf_dask.updates.multiplicative import Steps
+from bcnmf_dask.updates.optimal import Optimum
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 SPEC = FitSpec("fit-0", "kullback-leibler", 4, 3)
@@ -34,7 +35,9 @@ def orders(count):
 
 
 def numbers(records):
-    return [np.asarray(part).tobytes() for record in records for role in sorted(record) for part in record[role]]
+    return [
+        np.asarray(part, np.float64).tobytes() for record in records for role in sorted(record) for part in record[role]
+    ]
 
 
 @pytest.fixture
@@ -82,7 +85,27 @@ def test_a_misaligned_basis_gives_the_same_bits(engines, monkeypatch, small):
     for order in orders(3):
         odd = replace(order, basis=misaligned(order.basis), scales=misaligned(order.scales))
         assert numbers(cluster.sweep([odd])[0]) == numbers(local.sweep([order])[0])
-    assert numbers(cluster.evaluate([replace(odd, stamp=3)])) == numbers(local.evaluate([replace(order, stamp=3)]))
+    at_end = [closing(replace(one, stamp=3)) for one in (odd, order)]
+    assert numbers(cluster.evaluate(at_end[:1])) == numbers(local.evaluate(at_end[1:]))
+
+
+def closing(order):
+    profile = np.linspace(1, 2, 50, dtype=np.float32)
+    return Closing(order.basis, order.steps, order.key, order.stamp, order.scales, profile / profile.sum())
+
+
+def test_usages_that_are_fitted_twice_and_replayed_are_the_same(engines):
+    """A sweep, usages fitted to the basis, a loss: what is asked for again is made again, and gives the same report."""
+    client, cluster, local = engines
+    first, last = orders(2)
+    fitted = replace(last, steps=Optimum())
+    expected = [numbers(local.sweep([order])[0]) for order in (first, fitted)]
+    assert [numbers(cluster.sweep([order])[0]) for order in (first, fitted)] == expected
+    Signals(client)(cluster)
+    assert numbers(cluster.sweep([fitted])[0]) == expected[1]
+    after = replace(fitted, stamp=2).unscaled()
+    assert cluster.usages(after, "target").tobytes() == local.usages(after, "target").tobytes()
+    assert cluster.describe()["replayed"] > 0
 
 
 def test_the_only_shard_is_lost_while_others_idle(workers, stage):
