@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compile = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 RIDGE = 1e-12
 """Added to the unit diagonal: components that are multiples of each other on a row share its usage, then."""

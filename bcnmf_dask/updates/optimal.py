@@ -31,7 +31,7 @@ class Optimum(NamedTuple):
         Newton steps of a row at most.
     """
 
-    tolerance: float = 1e-7
+    tolerance: float = 1e-6
     max_iter: int = 200
 
 
