@@ -92,6 +92,7 @@ def measurements(records):
             f"{weighting}, alpha {alpha}": mean(one["structure"][weighting][alpha] for one in ones)
             for weighting, found in ones[0]["structure"].items()
             for alpha in found
+            if all(alpha in one["structure"][weighting] for one in ones)
         }
         seconds = sum(one["seconds"] for one in ones)
         yield Measurement(f"{case}: {change}", 1, 1, REAL, figures | {"seeds": len(ones), "seconds": seconds})

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from chaos import at_sweep, bits, left_in_peace, model, rows
 
-from bcnmf_dask.errors import CheckpointError, CheckpointWarning, InputError
+from bcnmf_dask.errors import CheckpointError, CheckpointWarning, InputError, ResultWarning
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 
@@ -30,6 +30,7 @@ def generations(saved):
 
 def assert_not_saved(caught):
     """Exactly the checkpoints of sweeps 6 and 8 failed, each with a warning in words."""
+    caught = [warning for warning in caught if warning.category is not ResultWarning]  # random rows have no more
     assert [warning.category for warning in caught] == [CheckpointWarning] * 2
     for sweep, warning in zip((6, 8), caught, strict=True):
         assert f"sweep {sweep} could not be saved" in str(warning.message)
