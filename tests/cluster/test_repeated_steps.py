@@ -13,7 +13,7 @@ from bcnmf_dask.engine import cluster as cluster_engine
 from bcnmf_dask.engine.base import FitSpec, RunSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.local import LocalEngine
-from bcnmf_dask.engine.orders import Order
+from bcnmf_dask.engine.orders import Closing, Order
 from bcnmf_dask.updates.initialise import normalise
 from bcnmf_dask.updates.multiplicative import Steps
 
@@ -82,7 +82,10 @@ def test_a_misaligned_basis_gives_the_same_bits(engines, monkeypatch, small):
     for order in orders(3):
         odd = replace(order, basis=misaligned(order.basis), scales=misaligned(order.scales))
         assert numbers(cluster.sweep([odd])[0]) == numbers(local.sweep([order])[0])
-    assert numbers(cluster.evaluate([replace(odd, stamp=3)])) == numbers(local.evaluate([replace(order, stamp=3)]))
+    profile, floor = np.full((2, 50), [[0.02], [1e-5]], np.float32)
+    closing = Closing(order.basis, order.steps, "fit-0", 3, order.scales, profile, floor=floor)
+    parts = {name: misaligned(getattr(closing, name)) for name in ("basis", "scales", "profile", "floor")}
+    assert numbers(cluster.evaluate([replace(closing, **parts)])) == numbers(local.evaluate([closing]))
 
 
 def test_the_only_shard_is_lost_while_others_idle(workers, stage):
