@@ -123,7 +123,13 @@ class Signals:
                 os.kill(self._pids[address], signal.SIGCONT)
 
 
-TASKS = {"sweep": ["sweep"], "sample": ["sample"], "_restore": ["restore"], "deliver": ["read", "adopt"]}
+TASKS = {
+    "sweep": ["sweep"],
+    "sample": ["sample"],
+    "evaluate": ["evaluate"],
+    "_restore": ["restore"],
+    "deliver": ["read", "adopt"],
+}
 """What workers do, as methods of `Residency`, for methods of the driver."""
 
 

@@ -1,7 +1,7 @@
 """Workers that own shards are killed; the fit finishes with the bits of one left in peace."""
 
 import pytest
-from chaos import SOURCES, Signals, at_sweep, bits, labelled, left_in_peace, model, rows, workers_of
+from chaos import SOURCES, SWEEPS, Signals, at_sweep, bits, labelled, left_in_peace, model, rows, workers_of
 
 from bcnmf_dask.engine import cluster
 from bcnmf_dask.engine.cluster import ClusterEngine
@@ -89,6 +89,23 @@ def test_during_a_checkpoint(workers, stage, tmp_path, step, data):
     again = fit(client, data, checkpoint=tmp_path / "saved", checkpoint_every=4, resume=True)
     assert again.run_["resumed_from"] == 8
     assert bits(again) == left_in_peace(data)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("midway", [False, True])
+@pytest.mark.parametrize(("step", "number"), [("sweep", SWEEPS + 1), ("evaluate", 1)])
+def test_during_the_visits_that_close_a_fit(workers, stage, step, number, midway):
+    target, background = rows(6000)
+    expected = model(converged_usages=True).fit(target, background=background, client=False)
+    client = workers(3)
+    kill = Signals(client)
+    stage.on(ClusterEngine, step, number, kill, midway)
+    fitted = model(converged_usages=True).fit(target, background=background, client=client)
+    assert stage.hits == [step]
+    assert bits(fitted) == bits(expected)
+    assert fitted.summary().equals(expected.summary())
+    assert (len(kill.victims), fitted.run_["workers_lost"]) == (1, 1)
+    assert fitted.run_["replayed"] > 0
 
 
 def test_while_results_are_collected(workers, stage):
