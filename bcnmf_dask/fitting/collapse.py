@@ -130,11 +130,11 @@ def judge(found: Statistics, n_components: int, n_features: int, loss: str, cont
     collapsed = _collapsed(found, min(BOUNDS[loss].collapsed, few), alike)
     if collapsed is not None:
         return Judgement(collapsed, ())
-    remarks = []
+    remarks, other = [], "of a smaller alpha" if contrasted else "of fewer components"
     if found.effective_features < min(BOUNDS[loss].doubtful, few):
         remarks.append(
             f"It is doubtful whether the factorization has collapsed: half of the components rest on "
-            f"{found.effective_features:.1f} features or fewer; compare it with one of a smaller alpha."
+            f"{found.effective_features:.1f} features or fewer; compare it with one {other}."
         )
     if alike:
         remarks.append(

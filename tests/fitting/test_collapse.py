@@ -90,6 +90,13 @@ def test_between_two_bounds_a_collapse_is_in_doubt_and_the_number_is_told():
     assert "smaller alpha" in remark
 
 
+def test_without_a_contrast_no_smaller_alpha_is_advised():
+    (remark,) = said(effective_features=4.2, contrasted=False).remarks
+    assert "doubtful" in remark
+    assert "alpha" not in remark
+    assert "fewer components" in remark
+
+
 @pytest.mark.parametrize("widths", [(2, 2, 30), (1, 1, 1), (2, 2), (0, 2, 2)])
 def test_half_of_the_components_on_few_features_is_a_collapse(widths):
     assert "rest on" in verdict(spread(*widths), independent(len(widths))).collapsed
