@@ -85,6 +85,10 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         A word, and a sentence that says what to try.
     run_ : dict
         What happened: engine, shards per worker, data visits, rows, zero rows and features.
+    floor_ : ndarray (n_features,)
+        Part of every reconstruction under the Kullback-Leibler loss, in units of the data; zeros for Frobenius.
+    transform_run_ : dict
+        As ``run_``, of the last `transform`: iterations, largest residual, rows that did not get to their minimum.
     result_ : FitResult
         All of this in one frozen record.
     n_features_in_ : int

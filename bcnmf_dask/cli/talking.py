@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from bcnmf_dask.cli.signals import Terminated, sigterm_as_ctrl_c
 from bcnmf_dask.errors import BCNMFError, CheckpointWarning, CollapseWarning, DataWarning, Preempted, ResultWarning
+from bcnmf_dask.results.summary import Summary
 
 logger = logging.getLogger("bcnmf_dask.cli")
 
@@ -215,20 +216,19 @@ SHOWN = (
 PERCENT = ("target_fraction", "background_fraction", "target_explained", "background_explained")
 
 
-def print_summary(console: Console, summary: pd.DataFrame) -> None:
+def print_summary(console: Console, summary: Summary) -> None:
     """Write the summary of a fit: in a terminal as several tables, all columns of which can be read.
 
     Parameters
     ----------
     console : Console
         Of stdout.
-    summary : DataFrame
-        Of `bcnmf_dask.results.summary.summarise`.
+    summary : Summary
     """
     if not console.is_terminal:
         print_table(console, summary, {})
         return
-    console.print(Text(f"target: {summary.attrs['target']}; background: {summary.attrs['background']}"))
+    console.print(Text(summary.heading))
     formats: dict[str, Callable[[Any], str]] = dict.fromkeys(summary.columns, _number)
     formats |= dict.fromkeys(PERCENT, "{:.1%}".format) | {"component": str}
     formats |= dict.fromkeys(("log2_fold_change", "log2_fold_change_per_count"), "{:+.2f}".format)
