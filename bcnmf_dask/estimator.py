@@ -85,6 +85,10 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         A word, and a sentence that says what to try.
     run_ : dict
         What happened: engine, shards per worker, data visits, rows, zero rows and features.
+    floor_ : ndarray (n_features,)
+        What is added to every reconstruction, in the units of the data; zero for Frobenius.
+    transform_run_ : dict
+        As ``run_``, of the last `transform`: also the iterations of the rows and the largest residual.
     result_ : FitResult
         All of this in one frozen record.
     n_features_in_ : int

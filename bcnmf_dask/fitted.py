@@ -6,7 +6,6 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -20,7 +19,7 @@ from bcnmf_dask.fitting.profiles import Surroundings
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.results.result import load_result, save_result
-from bcnmf_dask.results.summary import summarise
+from bcnmf_dask.results.summary import Summary, summarise
 
 
 class FittedMixin(TransformerMixin, BaseEstimator):
@@ -146,7 +145,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
         )
         return result
 
-    def summary(self, n_top: int = 10) -> pd.DataFrame:
+    def summary(self, n_top: int = 10) -> Summary:
         """One row per component: is it stronger in the target, by how much, in how many cells, and by which features.
 
         `bcnmf_dask.results.summary.summarise` explains each column. Printed, it shows all of them.

@@ -35,7 +35,8 @@ class Status(NamedTuple):
     Attributes
     ----------
     word : str
-        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``, ``"fitted"``.
+        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``, ``"fitted"``,
+        ``"unfinished"``.
     sentence : str
         For people: what happened and what to try.
     converged : bool

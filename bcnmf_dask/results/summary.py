@@ -33,13 +33,15 @@ class Summary(pd.DataFrame):
             for _, row in self.iterrows()
             for column in named
         ]
-        return "\n".join([self._heading(), "", numbers, "", *names])
+        return "\n".join([self.heading, "", numbers, "", *names])
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
-        return f"<p>{escape(self._heading())}</p>{self.to_html(index=False, float_format=_short)}"
+        return f"<p>{escape(self.heading)}</p>{self.to_html(index=False, float_format=_short)}"
 
-    def _heading(self) -> str:
+    @property
+    def heading(self) -> str:
+        """Which sides are compared, and how far off areas may be where they are not exact."""
         target, background = (self.attrs.get(role, role) for role in ("target", "background"))
         heading = f"target: {target}; background: {background}"
         error = self.attrs.get("auroc_error", 0.0)
