@@ -224,17 +224,23 @@ def print_summary(console: Console, summary: Summary) -> None:
     console : Console
         Of stdout.
     summary : Summary
+        Of `bcnmf_dask.results.summary.summarise`.
     """
     if not console.is_terminal:
         print_table(console, summary, {})
         return
     console.print(Text(summary.heading))
     formats: dict[str, Callable[[Any], str]] = dict.fromkeys(summary.columns, _number)
-    formats |= dict.fromkeys(PERCENT, "{:.1%}".format) | {"component": str}
-    formats |= dict.fromkeys(("log2_fold_change", "log2_fold_change_per_count"), "{:+.2f}".format)
+    formats |= dict.fromkeys(PERCENT, _known("{:.1%}")) | {"component": str}
+    formats |= dict.fromkeys(("log2_fold_change", "log2_fold_change_per_count"), _known("{:+.2f}"))
     formats |= dict.fromkeys(("top_features", "specific_features"), str)
     for columns in SHOWN:
         print_table(console, summary[["component", *columns]], formats)
+
+
+def _known(form: str) -> Callable[[float], str]:
+    """Of what is not known, as without a background, neither a sign nor a unit is shown."""
+    return lambda value: "nan" if pd.isna(value) else form.format(value)
 
 
 def _number(value: float) -> str:

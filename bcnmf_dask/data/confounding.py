@@ -81,8 +81,13 @@ def _labels(side: Labelled, column: str) -> list[str]:
     values = (values if side.rows is None else values[side.rows]).dropna()
     if not _may_be_labels(values):
         return []
-    labels = [str(label) for label in values.unique()]
+    labels = [_text(label) for label in values.unique()]
     return labels if len(labels) == 1 or 2 * len(labels) <= len(values) else []
+
+
+def _text(label: Any) -> str:
+    """A missing value makes whole numbers 1.0 on one side: they are the 1 of the other."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def _may_be_labels(values: "pd.Series[Any]") -> bool:

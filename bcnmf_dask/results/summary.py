@@ -41,7 +41,7 @@ class Summary(pd.DataFrame):
 
     @property
     def heading(self) -> str:
-        """Which sides it compares, in words."""
+        """Which sides are compared, and how far off areas may be where they are not exact."""
         target, background = (self.attrs.get(role, role) for role in ("target", "background"))
         heading = f"target: {target}; background: {background}"
         error = self.attrs.get("auroc_error", 0.0)

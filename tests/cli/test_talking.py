@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 
 from bcnmf_dask.cli.progress import describe, progress
-from bcnmf_dask.cli.talking import in_options, print_table, reflowed, say
+from bcnmf_dask.cli.talking import in_options, print_summary, print_table, reflowed, say
 from bcnmf_dask.fitting.course import sweeps
 from bcnmf_dask.fitting.stopping import SweepRecord
+from bcnmf_dask.results.summary import Summary
 
 FRAME = pd.DataFrame({"component": [0, 1], "target_share": [0.25, 0.75], "top_features": ["a, b", "[c]"]})
 
@@ -59,6 +60,33 @@ def test_a_terminal_gets_a_formatted_table():
     assert heading == ["component", "target", "share", "top", "features"]
     assert first == ["0", "25%", "a,", "b"]
     assert second == ["1", "75%", "[c]"]
+
+
+def summary(background: float, error: float) -> Summary:
+    names = ["target_mean", "target_fraction", "target_explained", "largest_cosine", "effective_features"]
+    numbers = dict.fromkeys(names, 0.5)
+    others = ["background_mean", "log2_fold_change", "log2_fold_change_per_count", "auroc"]
+    numbers |= dict.fromkeys([*others, "background_fraction", "background_explained"], background)
+    table = Summary({"component": 0, **numbers, "top_features": "a", "specific_features": "b"}, index=[0])
+    table.attrs.update(target="stim", background="ctrl", auroc_error=error)
+    return table
+
+
+def test_a_terminal_shows_no_sign_or_unit_of_what_is_not_known():
+    out = console(terminal=True)
+    print_summary(out, summary(np.nan, 0.0))
+    words = out.file.getvalue().split()
+    assert words.count("nan") == 6
+    assert "nan%" not in words
+    assert "+nan" not in words
+    assert "50.0%" in words
+
+
+def test_a_terminal_shows_the_sides_and_what_areas_are_off_by():
+    for error, said in ((0.0, "target: stim; background: ctrl"), (0.002, "auroc to within 0.002")):
+        out = console(terminal=True)
+        print_summary(out, summary(0.25, error))
+        assert out.file.getvalue().splitlines()[0].endswith(said)
 
 
 def test_lines_break_in_terminals_only():

@@ -305,6 +305,13 @@ def test_columns_that_say_nothing_new(column, make):
     assert told(*make(**given)) == []
 
 
+def test_whole_numbers_are_the_same_labels_in_any_type():
+    target, background = two(lane=[1, 2] * 40)
+    target.obs["lane"] = target.obs["lane"].astype(float)
+    target.obs.iloc[0, target.obs.columns.get_loc("lane")] = np.nan
+    assert told(target, background) == []
+
+
 def test_columns_of_any_names_and_kinds_are_looked_at():
     store = labelled(cells(), condition=CONDITION)
     store.obs[3] = [{"a": 1}] * 80
