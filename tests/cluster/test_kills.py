@@ -36,6 +36,7 @@ def test_before_and_during_a_sweep(workers, stage, monkeypatch, small, count, mi
     assert_repaired(fitted, kill, count)
 
 
+@pytest.mark.timeout(180)  # two fits whose kernels may have to be compiled
 @pytest.mark.parametrize(("step", "nth"), [("sweep", SWEEPS + 1), ("evaluate", 1)])
 @pytest.mark.parametrize("midway", [False, True])
 def test_in_the_visits_that_close_a_fit(workers, stage, step, nth, midway):
