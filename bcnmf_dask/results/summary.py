@@ -155,10 +155,9 @@ def _fraction(side: Side | None, n_components: int) -> NDArray[np.float64]:
 
 
 def _explained(side: Side | None, n_components: int) -> NDArray[np.float64]:
-    if side is None or side.explained.sum() == 0:
+    if side is None or side.total == 0:
         return np.full(n_components, np.nan)
-    shares: NDArray[np.float64] = side.explained[:-1] / side.explained.sum()
-    return shares
+    return side.explained[:-1] / side.total
 
 
 def _log2_ratio(target: NDArray[np.float64], background: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ def test_usage_per_row_and_its_ratio(make_result):
     np.testing.assert_allclose(table["background_mean"], [0.2, 0.4, 0.2])
     np.testing.assert_allclose(table["log2_fold_change"], [-1.0, -1.0, np.log2(2.5)])
     np.testing.assert_allclose(table["target_fraction"], [0.1, 0.0, 1.0])
-    np.testing.assert_allclose(table["target_explained"], [0.1, 0.2, 0.5])
+    np.testing.assert_allclose(table["target_explained"], [0.01, 0.02, 0.05])
     np.testing.assert_allclose(table["auroc"], [0.9, 0.5, 0.25])
 
 
