@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from bcnmf_dask.data.matrices import sparse_dtype
 from bcnmf_dask.data.sources import Cuts, dense_cuts
 from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Leftovers, Strip, sorted_rows
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.kernels.checksum import checksum_of
 
 _headers = Lock()
 """NumPy has Python parse a header, which at times fails in one of two threads that parse (CPython issue 106905)."""
@@ -99,6 +102,11 @@ class DenseRows:
         """Of the rows that are decoded together."""
         return _chunk_length(self.array) * math.prod(self.shape[1:]) * self.dtype.itemsize
 
+    @property
+    def proof(self) -> int:
+        """Of nothing: no values are read to open it."""
+        return 0
+
     def strip(self, start: int) -> Strip:
         """Rows from ``start`` on, to be read in blocks."""
         return DenseStrip(self.array, self._leftovers, start)
@@ -122,9 +130,8 @@ class CsrRows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the stored values."""
-        dtype: np.dtype[Any] = self.data.dtype
-        return dtype
+        """Of the values as they are read."""
+        return sparse_dtype(self.data.dtype)
 
     @property
     def sparse(self) -> bool:
@@ -143,6 +150,11 @@ class CsrRows:
     def chunk_bytes(self) -> int:
         """Of the values, and their columns, that are decoded together."""
         return sum(_chunk_length(part) * part.dtype.itemsize for part in (self.data, self.indices))
+
+    @cached_property
+    def proof(self) -> int:
+        """Checksum of the row pointers."""
+        return checksum_of(self.indptr)
 
     def strip(self, start: int) -> Strip:
         """Rows from ``start`` on, to be read in blocks."""

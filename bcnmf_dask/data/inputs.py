@@ -102,6 +102,11 @@ class Inputs:
         """Per store, its source if that is a path, which any process can read, any number of times; else None."""
         return tuple(one.source if isinstance(one.source, PathSource) else None for one in self.stores)
 
+    def close(self) -> None:
+        """Let go the files that this process has opened to read them, so that they can be written again."""
+        for source in filter(None, self.paths):
+            source.close()
+
 
 def read_inputs(
     target: Any,
@@ -189,6 +194,7 @@ def _part(argument: str, value: Any, layer: str | None, mask_var: FeatureMask | 
             return Labelled(table, None, table.feature_mask(mask_var))
         if layer is not None or mask_var is not None:
             raise InputError("layer and mask_var were given with rows chosen by split; give them to split instead.")
+        value.refuse_other_labels()
         return value
 
 

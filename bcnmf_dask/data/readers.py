@@ -9,18 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 import dask.array as da
+import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
 from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
 
 from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
 from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.hdf5 import path_of
 from bcnmf_dask.data.locations import Location, absolute
 from bcnmf_dask.data.matrices import as_rows, check_matrix, csr_from
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
-from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
+from bcnmf_dask.data.stored import AnnDataSource, NpySource, OpenSource, ZarrArraySource, open_group
 from bcnmf_dask.data.tables import IntoDataArray, IntoDevice, Table
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
@@ -81,15 +84,15 @@ def from_data_array(array: xr.DataArray) -> Table:
 
 
 def from_anndata(adata: AnnData, layer: str | None) -> Table:
-    """An AnnData in memory, or one opened with ``backed``, whose values are then read from its file."""
+    """An AnnData as it is in memory; of one opened with ``backed``, ``X`` is read from its file."""
     obs, var = (FrameAnnotation(_in_memory(frame)) for frame in (adata.obs, adata.var))
-    if adata.isbacked:
-        return replace(_from_backed(adata, layer), obs=obs, var=var)
-    values = adata.X if layer is None else adata.layers.get(layer)
     layers = tuple(adata.layers)
+    if adata.isbacked and layer is None:
+        return Table(backed_x(adata), obs, var, layers, lazy=True)
+    values = adata.X if layer is None else adata.layers.get(layer)
     if values is None:
         raise no_values(layer, layers)
-    source = _array_source(values)
+    source = _array_source(values, "X" if layer is None else f"layers[{layer!r}]")
     return Table(source, obs, var, layers, layer, lazy=isinstance(source, DaskSource))
 
 
@@ -162,17 +165,33 @@ def no_values(layer: str | None, layers: tuple[str, ...]) -> InputError:
     return InputError(f"layer={layer!r} is not in the AnnData; {there_are}. Leave layer out for X.")
 
 
-def _from_backed(adata: AnnData, layer: str | None) -> Table:
+def backed_x(adata: AnnData) -> Source:
+    """``X`` of an AnnData opened with ``backed``: by its path where that still leads to the open file, else by itself.
+
+    Raises
+    ------
+    InputError
+        If the AnnData is a selection, has no ``X``, or its file cannot be read.
+    """
+    file = backed_file(adata)
+    path = path_of(file)
+    return AnnDataSource(path, "X") if path is not None else OpenSource(file["X"], f"the open file of {file.filename}")
+
+
+def backed_file(adata: AnnData) -> h5py.File:
+    """The open file of an AnnData opened with ``backed``; raises as `backed_x`."""
     if adata.is_view:
         raise InputError(
             "got a selection of an AnnData opened with backed, expected a whole one. Load the selection with "
             ".to_memory(), or give the file to bcnmf_dask.split to choose rows and features."
         )
-    return from_anndata_path(adata.filename, layer)
-
-
-def _array_source(values: Any) -> Source:
-    return DaskSource(values) if isinstance(values, da.Array) else MemorySource(as_rows(values))
+    with reading(str(adata.filename)):
+        if not adata.file.is_open:
+            adata.file.open()
+        file = adata.file._file  # AnnData shows it in no other way
+        if "X" not in file:
+            raise no_values(None, tuple(adata.layers))
+    return file
 
 
 def _in_memory(frame: Any) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from bcnmf_dask.data.annotations import column_of
 from bcnmf_dask.data.kinds import open_table
-from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask
+from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, label_proof
 from bcnmf_dask.data.wording import about, shortened
 from bcnmf_dask.errors import InputError
 
@@ -58,11 +58,12 @@ def split(
             raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
         labels = column_of(table.obs, key, "key")
         features = table.feature_mask(mask_var)
+        proof = label_proof(table.obs, key)
     target_rows = _rows_with(labels, target, key, "target")
     background_rows = _rows_with(labels, background, key, "background")
     return (
-        Labelled(table, target_rows, features, key, _joined(target)),
-        Labelled(table, background_rows, features, key, _joined(background)),
+        Labelled(table, target_rows, features, key, _joined(target), proof),
+        Labelled(table, background_rows, features, key, _joined(background), proof),
     )
 
 

@@ -10,10 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import to_device
-from bcnmf_dask.data.annotations import Annotation, RowNames, column_of
+from bcnmf_dask.data.annotations import Annotation, RowNames, StoredAnnotation, column_of
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.kernels.checksum import checksum_of
 
 Mask = NDArray[np.bool_]
 Wrap = Callable[[Any], Any]
@@ -129,6 +130,14 @@ class Table:
         return values.to_numpy(dtype=bool)
 
 
+def label_proof(obs: Annotation, key: str) -> int | None:
+    """A checksum of the labels of all rows, where a store holds them, which others may write; else None."""
+    if not isinstance(obs, StoredAnnotation):
+        return None
+    labels = obs.column(key)
+    return checksum_of(pd.util.hash_pandas_object(labels, index=False).to_numpy())
+
+
 @dataclass(frozen=True, eq=False)
 class Labelled:
     """Rows of one table that serve in one role, and the features to use; made by :func:`bcnmf_dask.split`.
@@ -144,6 +153,8 @@ class Labelled:
         The column of labels that the rows were chosen by.
     label : str or None
         The labels that they have there.
+    proof : int or None
+        Of the labels of all rows of a stored table, as they were when the rows were chosen.
     """
 
     table: Table
@@ -151,6 +162,22 @@ class Labelled:
     features: Mask | None
     key: str | None = None
     label: str | None = None
+    proof: int | None = None
+
+    def refuse_other_labels(self) -> None:
+        """Refuse a store in which rows have other labels by now than when they were chosen.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.key is None or self.proof is None:
+            return
+        if self.key not in self.table.obs.columns() or label_proof(self.table.obs, self.key) != self.proof:
+            raise InputError(
+                f"the labels in the column {self.key!r} of {self.table.source.location!r} have changed since the rows "
+                "were chosen. Choose them again with bcnmf_dask.split."
+            )
 
     @property
     def n_rows(self) -> int:

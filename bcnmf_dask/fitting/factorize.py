@@ -91,8 +91,9 @@ def factorize(
     for one in [] if fixed else settings:
         one.check_against(inputs)
     _refuse_one_place(outs or (), checkpoint)
-    plan = plan_shards(inputs)
     with ExitStack() as cleanup:
+        cleanup.callback(inputs.close)
+        plan = plan_shards(inputs)
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
         components = [one.n_components for one in settings]
         spec = RunSpec(inputs, plan, dtype, components, pieces_kept(settings, inputs, plan), device)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.data.handles import CsrRows, StoredRows, reading
 from bcnmf_dask.data.locations import Location
-from bcnmf_dask.data.stored import AnnDataSource, open_group
+from bcnmf_dask.data.matrices import whole_numbers
+from bcnmf_dask.data.stored import AnnDataSource, lines_of, open_group
 
 Values = tuple[NDArray[Any], NDArray[Any]]
 """Stored values, and where in its line each stands."""
@@ -115,13 +116,13 @@ class StoredCompressed(AnnDataSource):
         with reading(self.location):
             rows = self._rows()
             assert isinstance(rows, CsrRows)
-            return rows.data[first:last], rows.indices[first:last]
+            return rows.data[first:last].astype(rows.dtype, copy=False), whole_numbers(rows.indices[first:last])
 
     def _open(self) -> StoredRows:
         element = open_group(self.path)[self.element]
         n_rows, n_features = anndata.io.sparse_dataset(element).shape
         lines = (n_rows, n_features) if self.by_row else (n_features, n_rows)
-        return CsrRows(element["data"], element["indices"], element["indptr"][...].astype(np.int64), lines)
+        return lines_of(element, lines, self.element, self.location)
 
 
 def stored_format(location: Location, element: str) -> str:

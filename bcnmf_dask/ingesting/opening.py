@@ -82,8 +82,8 @@ def open_source(source: Any, layer: str | None) -> Opened:
         Naming the argument, if it cannot be used.
     """
     with about("source"):
-        if isinstance(source, AnnData) and source.isbacked and not source.is_view:
-            return replace(_stored(source.filename, layer), obs=_frame(source.obs), var=_frame(source.var))
+        if isinstance(source, AnnData) and source.isbacked and layer is None:
+            return _backed(source)
         if isinstance(source, AnnData):
             return _in_memory(source, layer)
         if is_location(source) and _holds_anndata(source):
@@ -91,6 +91,18 @@ def open_source(source: Any, layer: str | None) -> Opened:
         if layer is not None:
             raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
         return _without_layers(source)
+
+
+def _backed(adata: AnnData) -> Opened:
+    """``X`` of the open file, with what the object says of its rows and features."""
+    file = backed_file(adata)
+    path = path_of(file)
+    obs, var = _frame(adata.obs), _frame(adata.var)
+    if path is not None:
+        return replace(_stored(path, None), obs=obs, var=var)
+    if hasattr(file["X"], "shape"):
+        return _of_source(OpenSource(file["X"], f"the open file of {file.filename}"), obs, var)
+    return replace(_of_matrix(sp.csr_array(sparse_dataset(file["X"]).to_memory())), obs=obs, var=var)
 
 
 def _in_memory(adata: AnnData, layer: str | None) -> Opened:
