@@ -69,7 +69,8 @@ def filters_missing(location: str) -> str:
             for place in range(plist.get_nfilters()):
                 code, _, _, name = plist.get_filter(place)
                 if not h5py.h5z.filter_avail(code):
-                    missing.add(f"filter {code} ({name.decode(errors='replace').partition(';')[0] or 'without a name'})")
+                    called = name.decode(errors="replace").partition(";")[0]
+                    missing.add(f"filter {code} ({called or 'without a name'})")
 
     with suppress(Exception), h5py.File(location, "r") as file:  # of a file that has failed already
         file.visititems(look)

@@ -28,15 +28,15 @@ class Failure:
         Numbers of errors of the system that mean it.
     words : str
         A pattern in the message that means it; its group ``what`` is what is the matter.
-    damage : bool
-        Whether the bytes are not what they were.
+    inside : bool
+        Whether the fault is in the bytes themselves: some are not there, or not what they were.
     """
 
     sentence: str | Callable[[str, str], str]
     types: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
     words: str = ""
-    damage: bool = False
+    inside: bool = False
 
     def found_in(self, error: BaseException) -> str | None:
         """What is the matter, as far as the message says; None if the error does not mean this."""
@@ -77,8 +77,8 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         lambda _, what: (
-            f"It is packed with the codec {what!r}, which the Zarr here does not have: install {package_of(what)}, here "
-            "and on the workers; or write it again with a codec of Zarr's own, such as zstd."
+            f"It is packed with the codec {what!r}, which the Zarr here does not have: install {package_of(what)}, "
+            "here and on the workers; or write it again with a codec of Zarr's own, such as zstd."
         ),
         types=("UnknownCodecError",),
         words=r"(codec not available: |unknown codec: )['\"]*(?P<what>[^'\"]+)",
@@ -94,9 +94,10 @@ FAILURES: tuple[Failure, ...] = (
         r"unsupported (integer|float) size|no (appropriate function for )?conversion path",
     ),
     Failure(
-        "It holds text that is not UTF-8: write its names and labels again as UTF-8 (an .h5ad with a current version of "
-        "anndata; a text file with `iconv -t utf-8`).",
+        "It holds text that is not UTF-8: write its names and labels again as UTF-8 (an .h5ad with a current version "
+        "of anndata; a text file with `iconv -t utf-8`).",
         types=("UnicodeDecodeError",),
+        inside=True,
     ),
     Failure(
         lambda location, _: REFUSED if "://" in location else owner_of(location),
@@ -141,17 +142,18 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         lambda *_: (
-            f"It was written by a newer version of its format than {versions()} read here: update them, here and on the "
-            "workers, or write it again with an older one. If nothing newer wrote it, it is damaged."
+            f"It was written by a newer version of its format than {versions()} read here: update them, here and on "
+            "the workers, or write it again with an older one. If nothing newer wrote it, it is damaged."
         ),
         types=("IORegistryError",),
         words=r"bad (superblock|object header) version|bad version number|invalid (value for )?'?zarr_format|"
         r"only support format version|unknown chunk grid|storage transformers|disallowed extra fields|must_understand",
     ),
     Failure(
-        "There is no array or group of Zarr at that place: name the folder that holds zarr.json, .zarray or .zgroup. If "
-        "this is the one, its copy is not complete: copy it again.",
+        "There is no array or group of Zarr at that place: name the folder that holds zarr.json, .zarray or .zgroup. "
+        "If this is the one, its copy is not complete: copy it again.",
         types=("GroupNotFoundError", "ArrayNotFoundError", "NodeNotFoundError"),
+        inside=True,
     ),
     Failure(
         lambda _, what: (
@@ -161,6 +163,7 @@ FAILURES: tuple[Failure, ...] = (
         types=("FileNotFoundError",),
         words=r"(object|component|attribute:?) '(?P<what>[^']+)'\)? (doesn't|does not) exist|can't locate attribute: "
         r"'(?P<attribute>[^']+)'|^'(?P<key>[\w./-]+)'$",
+        inside=True,
     ),
     Failure(
         "It is truncated or damaged: copy or write it again, and try to open it with the library that wrote it.",
@@ -171,10 +174,11 @@ FAILURES: tuple[Failure, ...] = (
         r"checksums? do(es)? not match|mmap length is greater|cannot reshape array of size|reading array data|"
         r"buffer is (too small|smaller)|do not fit its stored values|it ends within|blosc|end-of-stream|"
         r"(cannot parse|invalid) header|header is not a dictionary|magic string",
-        damage=True,
+        inside=True,
     ),
 )
 """In the order in which they are looked for."""
+
 
 def failure_of(error: BaseException) -> tuple[Failure, str] | None:
     """What the error, or one that it came from, means, and what is the matter; None if nothing known."""
