@@ -16,9 +16,10 @@ import zarr
 from anndata import AnnData
 
 from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
+from bcnmf_dask.data.archives import read_archive
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import Location, absolute
-from bcnmf_dask.data.matrices import as_rows, check_matrix, csr_from
+from bcnmf_dask.data.matrices import as_rows, check_matrix
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
 from bcnmf_dask.data.tables import IntoDataArray, IntoDevice, Table
@@ -131,20 +132,9 @@ def from_npy(path: Location) -> Table:
 
 
 def from_npz(path: Location) -> Table:
-    """A CSR matrix in a ``.npz`` file (``scipy.sparse.save_npz``, or just its four arrays), read whole."""
-    location = os.fspath(path)
-    with reading(location), np.load(absolute(path)) as arrays:
-        kind = str(arrays["format"].astype(str)).upper() if "format" in arrays else "CSR"
-        missing = sorted({"data", "indices", "indptr", "shape"} - set(arrays))
-        if kind != "CSR" or missing:
-            raise InputError(
-                f"{location!r} has {f'a {kind} matrix' if kind != 'CSR' else 'no ' + ', '.join(missing)}; "
-                "expected a CSR matrix (arrays data, indices, indptr and shape). Write it with "
-                "scipy.sparse.save_npz(path, matrix.tocsr()), or a dense array with numpy.save to a .npy "
-                "file; `bcnmf-dask ingest` turns a CSC matrix into a store."
-            )
-        rows = csr_from(*(arrays[part] for part in ("data", "indices", "indptr", "shape")))
-    return unnamed(MemorySource(rows, location), lazy=True)
+    """A CSR matrix in an ``.npz`` file, read whole, with its names."""
+    archive = read_archive(path, "csr")
+    return Table(MemorySource(archive.matrix, os.fspath(path)), archive.obs, archive.var, lazy=True)
 
 
 def from_zarr(path: Location, layer: str | None) -> Table:

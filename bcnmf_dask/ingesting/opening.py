@@ -15,6 +15,7 @@ from anndata import AnnData
 
 from bcnmf_dask.backend import is_sparse
 from bcnmf_dask.data.annotations import Annotation, FrameAnnotation, stored_annotation
+from bcnmf_dask.data.archives import read_archive
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.kinds import open_table
 from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_file, is_location, stamp_of
@@ -126,11 +127,8 @@ def _without_layers(source: Any) -> Opened:
         empty = sp.csr_array((0, 0), dtype=source.dtype)
         source = da.map_blocks(sp.csr_array, source, dtype=source.dtype, meta=empty)
     if is_location(source) and Path(source).suffix.lower() == ".npz" and is_file(source):
-        with reading(os.fspath(source)):
-            with np.load(absolute(source)) as arrays:
-                turned = "format" in arrays and str(arrays["format"].astype(str)) == "csc"
-            if turned:
-                return replace(_by_feature(sp.load_npz(absolute(source))), name=os.fspath(source))
+        archive = read_archive(source, "csr", "csc")
+        return _compressed(archive.matrix, archive.obs, archive.var, os.fspath(source))
     table = open_table(source, None)
     return _of_source(table.source, table.obs, table.var)
 
@@ -143,14 +141,16 @@ def _of_source(source: Source, obs: Annotation, var: Annotation) -> Opened:
     return Opened(values, source.shape, source.dtype, obs, var, source.location or kind)
 
 
-def _by_feature(matrix: Any) -> Opened:
-    """A CSC matrix in memory."""
+def _compressed(matrix: Any, obs: Annotation, var: Annotation, name: str) -> Opened:
+    """A CSR or CSC matrix in memory."""
     check_matrix(matrix.shape, matrix.dtype)
     n_rows, n_features = matrix.shape
-    shape = int(n_rows), int(n_features)
-    return Opened(
-        MemoryCompressed(matrix), shape, matrix.dtype, no_names(n_rows), no_names(n_features), "data in memory"
-    )
+    return Opened(MemoryCompressed(matrix), (int(n_rows), int(n_features)), matrix.dtype, obs, var, name)
+
+
+def _by_feature(matrix: Any) -> Opened:
+    """A CSC matrix of a user, who gave no names with it."""
+    return _compressed(matrix, no_names(matrix.shape[0]), no_names(matrix.shape[1]), "data in memory")
 
 
 def _is_csc(values: Any) -> bool:
