@@ -18,6 +18,7 @@ from bcnmf_dask.data import readers
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import exists, holds_zarr, is_location, is_url, shown
 from bcnmf_dask.data.tables import Labelled, Table
+from bcnmf_dask.data.texts import separator_of
 from bcnmf_dask.errors import InputError
 
 
@@ -43,6 +44,10 @@ def _is_zarr(value: Any) -> bool:
     return _ends_with(".zarr")(value) or (is_location(value) and holds_zarr(value))
 
 
+def _is_text(value: Any) -> bool:
+    return is_location(value) and separator_of(value) is not None
+
+
 KINDS: tuple[Kind, ...] = (
     Kind("a NumPy array", _is_a(np.ndarray), lambda value, _: readers.from_array(value)),
     Kind("a SciPy CSR matrix", sp.issparse, lambda value, _: readers.from_array(value)),
@@ -54,7 +59,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("a path or URL of a .zarr", _is_zarr, readers.from_zarr),
     Kind("a path to an .h5ad", _ends_with(".h5ad"), readers.from_anndata_path),
     Kind("to an .npy", _ends_with(".npy"), lambda value, _: readers.from_npy(value)),
-    Kind("or to an .npz", _ends_with(".npz"), lambda value, _: readers.from_npz(value)),
+    Kind("to an .npz", _ends_with(".npz"), lambda value, _: readers.from_npz(value)),
+    Kind("or to a .csv, .tsv or .txt (also with .gz)", _is_text, lambda value, _: readers.from_text(value)),
 )
 
 

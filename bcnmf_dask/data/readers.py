@@ -1,7 +1,7 @@
 """One reader for each kind of input: what a user holds -> a :class:`~.tables.Table`.
 
 Values are looked at later, by whoever computes on them: here no path or Dask array is read (but for
-``.npz``).
+``.npz`` and tables of text).
 """
 
 import os
@@ -23,6 +23,7 @@ from bcnmf_dask.data.matrices import as_rows, check_matrix
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
 from bcnmf_dask.data.tables import IntoDataArray, IntoDevice, Table
+from bcnmf_dask.data.texts import read_text
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 
@@ -135,6 +136,13 @@ def from_npz(path: Location) -> Table:
     """A CSR matrix in an ``.npz`` file, read whole, with its names."""
     archive = read_archive(path, "csr")
     return Table(MemorySource(archive.matrix, os.fspath(path)), archive.obs, archive.var, lazy=True)
+
+
+def from_text(path: Location) -> Table:
+    """A table of numbers as text (CSV or TSV), read whole, with its names."""
+    table = from_frame(read_text(path))
+    rows = np.ascontiguousarray(table.source.read(0, table.source.shape[0]))
+    return replace(table, source=MemorySource(rows, os.fspath(path)), lazy=True)
 
 
 def from_zarr(path: Location, layer: str | None) -> Table:

@@ -12,6 +12,7 @@ EXPECTED: dict[str, tuple[bytes, str]] = {
     ".h5ad": (HDF5, "an HDF5 file"),
     ".npy": (b"\x93NUMPY", "an array of NumPy"),
     ".npz": (b"PK", "a zip archive of NumPy arrays"),
+    ".gz": (b"\x1f\x8b", "packed by gzip"),
 }
 """First bytes by the end of the name, and what such a file is."""
 
