@@ -20,6 +20,7 @@ from bcnmf_dask.data.archives import read_archive
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import Location, absolute
 from bcnmf_dask.data.matrices import as_rows, check_matrix
+from bcnmf_dask.data.others import layout_of
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
 from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
 from bcnmf_dask.data.tables import IntoDataArray, IntoDevice, Table
@@ -90,7 +91,7 @@ def from_anndata(adata: AnnData, layer: str | None) -> Table:
     values = adata.X if layer is None else adata.layers.get(layer)
     layers = tuple(adata.layers)
     if values is None:
-        raise no_values(layer, layers)
+        raise no_values(layer, layers, has_raw=getattr(adata, "raw", None) is not None)
     source = _array_source(values)
     return Table(source, obs, var, layers, layer, lazy=isinstance(source, DaskSource))
 
@@ -114,6 +115,8 @@ def anndata_element(path: Location, layer: str | None) -> tuple[str, tuple[str, 
     location = os.fspath(path)
     with reading(location):
         root = open_group(location)
+        if other := layout_of(location, root):
+            raise InputError(f"{location!r} is {other}.")
         if not {"obs", "var"} <= set(root):
             raise InputError(
                 f"{location!r} is not an AnnData: it holds {shortened(sorted(root)) or 'nothing'}. Expected "
@@ -121,9 +124,9 @@ def anndata_element(path: Location, layer: str | None) -> tuple[str, tuple[str, 
                 "inside it."
             )
         layers = tuple(root["layers"]) if "layers" in root else ()
-        has_x = "X" in root and root["X"].attrs.get("encoding-type") != "null"
+        has_x, has_raw = (part in root and root[part].attrs.get("encoding-type") != "null" for part in ("X", "raw"))
     if layer not in layers and not (layer is None and has_x):
-        raise no_values(layer, layers)
+        raise no_values(layer, layers, has_raw=has_raw)
     return (f"layers/{layer}" if layer else "X"), layers
 
 
@@ -152,12 +155,17 @@ def from_zarr(path: Location, layer: str | None) -> Table:
     return unnamed(ZarrArraySource(path), lazy=True) if is_array else from_anndata_path(path, layer)
 
 
-def no_values(layer: str | None, layers: tuple[str, ...]) -> InputError:
+def no_values(layer: str | None, layers: tuple[str, ...], *, has_raw: bool) -> InputError:
     """The error for an AnnData without ``X``, or without the layer that was asked for."""
     there_are = f"its layers are: {shortened(layers) or 'none'}"
+    raw = (
+        " Its raw, which is an AnnData of its own, has values: give adata.raw.to_adata(), where adata may be "
+        "anndata.read_h5ad(path), and write that with .write_h5ad() for later."
+    )
     if layer is None:
-        return InputError(f"the AnnData has no X, and {there_are}. Name one with layer=.")
-    return InputError(f"layer={layer!r} is not in the AnnData; {there_are}. Leave layer out for X.")
+        return InputError(f"the AnnData has no X, and {there_are}. Name one with layer=.{raw if has_raw else ''}")
+    repair = raw if has_raw and layer == "raw" else ""
+    return InputError(f"layer={layer!r} is not in the AnnData; {there_are}. Leave layer out for X.{repair}")
 
 
 def _from_backed(adata: AnnData, layer: str | None) -> Table:
