@@ -149,9 +149,9 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         Parameters
         ----------
         target, background : array, CSR, Dask array, DataArray, AnnData, DataFrame, path, or from `split`
-            Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``
-            or ``.npz``. Usages come back as NumPy; for arrays of CuPy as CuPy; for a DataArray as DataArray; for a
-            Dask array or a path as a lazy Dask array over the store ``out``.
+            Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``,
+            ``.npz``, ``.csv`` or ``.tsv`` (also ``.gz``). Usages come back as NumPy; for arrays of CuPy as CuPy; for a
+            DataArray as DataArray; for a Dask array or a path as a lazy Dask array over the store ``out``.
         y : None or one-dimensional labels, ignored
             For scikit-learn's conventions. A table here is refused: the background is given by name.
         client : Client, str, False or None

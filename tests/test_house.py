@@ -19,7 +19,7 @@ FLOORS = {
     name: height
     for height, rooms in enumerate(
         [
-            ("kernels", "backend", "errors"),
+            ("kernels", "backend", "errors", "failures"),
             ("updates",),
             ("results",),
             ("data",),

@@ -185,8 +185,8 @@ def stored_annotation(path: str, element: str) -> Annotation:
 
 def _frame_without_encoding(group: Any) -> pd.DataFrame:
     """A table as converters write it, without the attributes by which AnnData knows one."""
-    name = as_text(group.attrs.get("_index", ""))
-    name = next((one for one in (name, *INDEX_NAMES) if one and one in group), None)
+    said = as_text(group.attrs.get("_index", "_index"))
+    name = next((one for one in (said, *INDEX_NAMES) if one in group), None)
     columns = {key: column for key in group if key != name and np.ndim(column := _column_of(group[key])) == 1}
     if name is None:
         return pd.DataFrame(columns)
@@ -200,7 +200,7 @@ def _column_of(stored: Any) -> Any:
         return values
     categories = stored.attrs["categories"]
     categories = stored.file[categories] if isinstance(categories, h5py.Reference) else stored.parent[categories]
-    return pd.Categorical.from_codes(values, as_names(anndata.io.read_elem(categories)))
+    return pd.Categorical.from_codes(values, pd.Index(as_names(anndata.io.read_elem(categories))))
 
 
 def _stamp(path: str, element: str, frame: Any) -> Stamp:

@@ -42,7 +42,7 @@ class DecodedArray:
 
 def decoded(array: "zarr.Array[Any]") -> Any:
     """The array itself, or a `DecodedArray` where its attributes change the meaning of its values."""
-    attributes = {name: array.attrs[name] for name in CHANGING if name in array.attrs}
+    attributes: dict[str, Any] = {name: array.attrs[name] for name in CHANGING if name in array.attrs}
     if isinstance(attributes.get("_FillValue"), str):
         attributes["_FillValue"] = _from_text(attributes["_FillValue"], array.dtype)
     written_by_xarray = "_ARRAY_DIMENSIONS" in array.attrs

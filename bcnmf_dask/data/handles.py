@@ -17,6 +17,7 @@ from bcnmf_dask.data.matrices import sparse_dtype
 from bcnmf_dask.data.sources import Cuts, dense_cuts
 from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Leftovers, Strip, sorted_rows
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.failures.explaining import explained
 from bcnmf_dask.kernels.checksum import checksum_of
 
 _headers = Lock()
@@ -25,17 +26,13 @@ _headers = Lock()
 
 @contextmanager
 def reading(location: str) -> Iterator[None]:
-    """Turn whatever a reader raises on a damaged or vanished store into an InputError that names it."""
+    """Turn whatever a reader raises into an InputError that names the store, and says what is wrong with it."""
     try:
         yield
     except (InputError, MemoryError):
         raise
     except Exception as error:  # every codec and file library fails in its own way
-        raise InputError(
-            f"{location!r} could not be read ({type(error).__name__}: {error}). It may be truncated, damaged "
-            "or not what its name says: copy or write it again, and try to open it with the library that "
-            "wrote it."
-        ) from error
+        raise InputError(explained(location, error)) from error
 
 
 def map_npy(path: str | os.PathLike[str]) -> np.memmap[Any, Any]:

@@ -17,6 +17,7 @@ from bcnmf_dask.data.features import (
     or_none,
 )
 from bcnmf_dask.data.kinds import open_table
+from bcnmf_dask.data.orientation import oriented, oriented_like
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, Wrap
@@ -145,7 +146,8 @@ def read_inputs(
         parts["background"] = _part("background", background, layer, None)
     _refuse_needless(layer, parts)
     sides = {role: _features(role, part) for role, part in parts.items()}
-    columns = align(sides["target"], sides.get("background", sides["target"]), features)
+    with oriented(parts["target"].table, parts.get("background", parts["target"]).table):
+        columns = align(sides["target"], sides.get("background", sides["target"]), features)
     names = [side.names[taken] for side, taken in zip(sides.values(), columns, strict=False) if side.names is not None]
     taken = dict(zip(parts, columns, strict=False))
     inputs = _assemble(parts, taken, names[0] if names else None, {role: role for role in parts})
@@ -173,7 +175,7 @@ def read_rows(rows: Any, *, features: Names | None, n_features: int, layer: str 
     part = _part("rows", rows, layer, None)
     _refuse_needless(layer, {"target": part})
     side = _features("rows", part)
-    with about("rows"):
+    with about("rows"), oriented_like(features, part.table):
         columns = fitted_columns(side, features, n_features)
     return _assemble(
         {"target": part}, {"target": columns}, None if side.names is None else side.names[columns], {"target": "rows"}

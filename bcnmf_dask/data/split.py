@@ -56,6 +56,11 @@ def split(
         table = open_table(store, layer)
         if layer is not None and table.layers is None:
             raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
+        if not table.obs.columns():
+            raise InputError(
+                f"key={key!r} is not a column of its annotation. The columns are: none. Only obs of an AnnData and the "
+                "coordinates of a DataArray are labels: give target and background as two inputs, or make an AnnData."
+            )
         labels = column_of(table.obs, key, "key")
         features = table.feature_mask(mask_var)
         proof = label_proof(table.obs, key)

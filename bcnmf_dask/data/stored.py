@@ -7,6 +7,10 @@ run is over, so that neither rows that were chosen nor a finished fit keep a use
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from threading import Lock
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -20,7 +24,7 @@ from bcnmf_dask.backend import Rows
 from bcnmf_dask.data.cf import decoded
 from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, map_npy, reading
 from bcnmf_dask.data.hdf5 import missing_part
-from bcnmf_dask.data.locations import Location, absolute, is_file, shown, stamp_of
+from bcnmf_dask.data.locations import Location, absolute, is_file, is_url, shown, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.sources import Cuts
@@ -72,7 +76,7 @@ class PathSource(ABC):
     def _open(self) -> StoredRows:
         """A fresh handle on the rows."""
 
-    def _check(self, rows: StoredRows) -> None:
+    def _check(self, rows: StoredRows) -> None:  # noqa: B027
         """Refuse rows of which something is missing, once, when the source is made."""
 
     def cuts(self) -> Cuts:
@@ -129,8 +133,8 @@ class PathSource(ABC):
             )
         if rows.proof != self.proof:
             raise InputError(
-                f"{self.location!r} has changed since it was first opened: its rows hold other numbers of values. Leave "
-                "a store alone while it is in use, or open it again (bcnmf_dask.split)."
+                f"{self.location!r} has changed since it was first opened: its rows hold other numbers of values. "
+                "Leave a store alone while it is in use, or open it again (bcnmf_dask.split)."
             )
 
     def _share(self) -> StoredRows:
@@ -300,6 +304,21 @@ def _missing_chunks(array: "zarr.Array[Any]") -> int:
 
 
 def open_group(location: str) -> Any:
-    """The root group of an ``.h5ad`` file or a Zarr store, read-only."""
+    """The root group of an ``.h5ad`` file or a Zarr store, read-only.
+
+    Of a Zarr store that is here, what its parts themselves say is believed: metadata that were consolidated before a
+    layer was added, or an array has grown, tell of what was. Servers may list nothing else.
+    """
     path = absolute(location)
-    return h5py.File(path, "r") if is_file(path) else zarr.open_group(path, mode="r")
+    if is_file(path):
+        load_filters()
+        return h5py.File(path, "r")
+    return zarr.open_group(path, mode="r", use_consolidated=None if is_url(path) else False)
+
+
+@cache
+def load_filters() -> None:
+    """Have the HDF5 library of this process know the filters of hdf5plugin, if that is installed."""
+    if find_spec("hdf5plugin"):
+        with suppress(Exception):  # one that does not go with this HDF5; what is missing is said when it is wanted
+            import_module("hdf5plugin")
