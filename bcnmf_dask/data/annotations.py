@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import Stamp, shown, stamp_of
 from bcnmf_dask.data.patience import patiently
-from bcnmf_dask.data.stored import open_group
+from bcnmf_dask.data.stored import open_element
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 
@@ -146,13 +146,13 @@ class StoredAnnotation:
             return frame
 
     def _open(self) -> Any:
-        return open_group(self.path)[self.element]
+        return open_element(self.path, self.element)
 
 
 def stored_annotation(path: str, element: str) -> Annotation:
     """``obs`` or ``var`` of the AnnData at the absolute ``path``; read whole if older than AnnData 0.8."""
     with reading(shown(path)):
-        frame = open_group(path)[element]
+        frame = open_element(path, element)
         if frame.attrs.get("encoding-version") == "0.2.0":
             return StoredAnnotation(path, element, _stamp(path, element, frame))
         if not isinstance(frame, h5py.Dataset):

@@ -181,7 +181,7 @@ class AnnDataSource(PathSource):
                 )
 
     def _open(self) -> StoredRows:
-        element = open_group(self.path)[self.element]
+        element = open_element(self.path, self.element)
         if isinstance(element, h5py.Dataset | zarr.Array):
             return DenseRows(element)
         matrix = anndata.io.sparse_dataset(element)
@@ -214,6 +214,12 @@ def open_group(location: str) -> Any:
         load_filters()
         return h5py.File(path, "r")
     return zarr.open_group(path, mode="r", use_consolidated=None if is_url(path) else False)
+
+
+def open_element(location: str, element: str) -> Any:
+    """One part of an ``.h5ad`` file or a Zarr store, read-only; at a URL, too, whatever was consolidated."""
+    path = absolute(location)
+    return zarr.open(f"{path}/{element}", mode="r") if is_url(path) else open_group(path)[element]
 
 
 @cache

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.data.handles import CsrRows, StoredRows, reading
 from bcnmf_dask.data.locations import Location
-from bcnmf_dask.data.stored import AnnDataSource, open_group
+from bcnmf_dask.data.stored import AnnDataSource, open_element
 
 Values = tuple[NDArray[Any], NDArray[Any]]
 """Stored values, and where in its line each stands."""
@@ -118,7 +118,7 @@ class StoredCompressed(AnnDataSource):
             return rows.data[first:last], rows.indices[first:last]
 
     def _open(self) -> StoredRows:
-        element = open_group(self.path)[self.element]
+        element = open_element(self.path, self.element)
         n_rows, n_features = anndata.io.sparse_dataset(element).shape
         lines = (n_rows, n_features) if self.by_row else (n_features, n_rows)
         return CsrRows(element["data"], element["indices"], element["indptr"][...].astype(np.int64), lines)
@@ -127,7 +127,7 @@ class StoredCompressed(AnnDataSource):
 def stored_format(location: Location, element: str) -> str:
     """``"csr"``, ``"csc"``, or ``"dense"``: how an element of an AnnData on disk is stored."""
     with reading(os.fspath(location)):
-        stored = open_group(os.fspath(location))[element]
+        stored = open_element(os.fspath(location), element)
         if hasattr(stored, "shape"):
             return "dense"
         return str(anndata.io.sparse_dataset(stored).format)
