@@ -15,10 +15,10 @@ import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
+from bcnmf_dask.data.elements import open_element, refuse_unwritten
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import Stamp, shown, stamp_of
 from bcnmf_dask.data.patience import patiently
-from bcnmf_dask.data.stored import open_group, refuse_unwritten
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.kernels.checksum import checksum_of
@@ -159,7 +159,7 @@ class StoredAnnotation:
             return frame
 
     def _open(self) -> Any:
-        return open_group(self.path)[self.element]
+        return open_element(self.path, self.element)
 
 
 def stored_annotation(path: str, element: str) -> Annotation:
@@ -171,7 +171,7 @@ def stored_annotation(path: str, element: str) -> Annotation:
         If it, or the names in it, cannot be read.
     """
     with reading(shown(path)):
-        frame = open_group(path)[element]
+        frame = open_element(path, element)
         if frame.attrs.get("encoding-version") == "0.2.0":
             return StoredAnnotation(path, element, _stamp(path, element, frame), _proof(frame))
         refuse_unwritten(frame, element, shown(path))

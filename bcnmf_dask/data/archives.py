@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def read_archive(path: Location, *formats: str) -> Archive:
         If it cannot be read, holds no matrix in one of these formats, or names that do not fit it.
     """
     location = os.fspath(path)
-    with reading(location), np.load(absolute(path)) as arrays:
+    with reading(location), Path(absolute(path)).open("rb") as file, np.load(file) as arrays:
         kind = str(arrays["format"].astype(str)) if "format" in arrays else "csr"
         missing = sorted(set(PARTS) - set(arrays))
         if kind not in formats or missing:

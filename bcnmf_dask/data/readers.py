@@ -8,22 +8,25 @@ import os
 from dataclasses import replace
 from typing import Any
 
+import dask.array as da
 import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
 from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
 
 from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
 from bcnmf_dask.data.archives import read_archive
+from bcnmf_dask.data.elements import open_group
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.hdf5 import path_of
-from bcnmf_dask.data.locations import Location, absolute
+from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_url
 from bcnmf_dask.data.matrices import as_rows, check_matrix
 from bcnmf_dask.data.others import layout_of
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
-from bcnmf_dask.data.stored import AnnDataSource, NpySource, OpenSource, ZarrArraySource, open_group
+from bcnmf_dask.data.stored import AnnDataSource, NpySource, OpenSource, ZarrArraySource
 from bcnmf_dask.data.tables import IntoDataArray, IntoDevice, Table
 from bcnmf_dask.data.texts import read_text
 from bcnmf_dask.data.wording import shortened
@@ -125,6 +128,8 @@ def anndata_element(path: Location, layer: str | None) -> tuple[str, tuple[str, 
                 "inside it."
             )
         layers = tuple(root["layers"]) if "layers" in root else ()
+        if layer and layer not in layers and is_url(location) and holds_zarr(f"{location.rstrip('/')}/layers/{layer}"):
+            layers += (layer,)  # added after the metadata, which alone list what is at a URL, were consolidated
         has_x, has_raw = (part in root and root[part].attrs.get("encoding-type") != "null" for part in ("X", "raw"))
     if layer not in layers and not (layer is None and has_x):
         raise no_values(layer, layers, has_raw=has_raw)

@@ -7,24 +7,18 @@ run is over, so that neither rows that were chosen nor a finished fit keep a use
 
 import math
 from abc import ABC, abstractmethod
-from contextlib import suppress
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from threading import Lock
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
-import anndata.io
-import h5py
 import numpy as np
 import zarr
 
 from bcnmf_dask.backend import Rows
 from bcnmf_dask.data.cf import decoded
+from bcnmf_dask.data.elements import open_element, rows_of
 from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, map_npy, reading
-from bcnmf_dask.data.hdf5 import missing_part
-from bcnmf_dask.data.locations import Location, absolute, is_file, is_url, shown, stamp_of
+from bcnmf_dask.data.locations import Location, absolute, shown, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.sources import Cuts
@@ -192,7 +186,7 @@ class AnnDataSource(PathSource):
                 )
 
     def _open(self) -> StoredRows:
-        return rows_of(open_group(self.path)[self.element], self.element, self.location)
+        return rows_of(open_element(self.path, self.element), self.element, self.location)
 
 
 class OpenSource:
@@ -236,89 +230,9 @@ class OpenSource:
             return self._rows.read(start, stop)
 
 
-def rows_of(element: Any, name: str, location: str) -> StoredRows:
-    """An open element of an AnnData as rows.
-
-    Parameters
-    ----------
-    element : h5py or Zarr array or group
-    name, location : str
-        What messages call it, and the store it is in.
-
-    Raises
-    ------
-    InputError
-        If it is stored by column, or parts of an HDF5 file are missing, which would read as zeros.
-    """
-    if isinstance(element, h5py.Dataset | zarr.Array):
-        refuse_unwritten(element, name, location)
-        return DenseRows(element)
-    matrix = anndata.io.sparse_dataset(element)
-    if matrix.format != "csr":
-        raise InputError(
-            f"{name!r} in {location!r} is stored in {matrix.format.upper()} format; expected CSR, which can be read "
-            "row by row. Turn it with `bcnmf-dask ingest`; a matrix that fits in memory can also be read with anndata, "
-            "converted with .tocsr() and written again."
-        )
-    return lines_of(element, matrix.shape, name, location)
-
-
-def lines_of(element: Any, shape: tuple[int, int], name: str, location: str) -> CsrRows:
-    """The lines of an open sparse matrix: rows of CSR, columns of CSC; raises as `rows_of`."""
-    for part in ("data", "indices", "indptr"):
-        refuse_unwritten(element[part], f"{name}/{part}", location)
-    indptr = np.asarray(element["indptr"][...]).astype(np.int64)
-    return CsrRows(element["data"], element["indices"], indptr, shape)
-
-
-def refuse_unwritten(stored: Any, name: str, location: str) -> None:
-    """Refuse parts of an HDF5 file that are not there, which would read as zeros; those of Zarr tell it elsewhere.
-
-    Parameters
-    ----------
-    stored : array or group
-    name, location : str
-        What messages call it, and the file.
-
-    Raises
-    ------
-    InputError
-    """
-    if isinstance(stored, h5py.Group):
-        for member in stored:
-            refuse_unwritten(stored[member], f"{name}/{member}", location)
-    lost = missing_part(stored) if isinstance(stored, h5py.Dataset) else None
-    if lost is not None:
-        raise InputError(
-            f"{location!r} is not whole: of {name!r}, {lost}; HDF5 would read zeros. Write it again from where it "
-            "came, all of it and zeros too, or bring the files that it refers to."
-        )
-
-
 def _missing_chunks(array: "zarr.Array[Any]") -> int:
     """Files of a Zarr array that are not there; what is stored together in a shard is one."""
     file_shape = array.shards or array.chunks
     n_files = math.prod(-(-length // size) for length, size in zip(array.shape, file_shape, strict=True))
     # Zarr counts as many chunks for each file as fit in a shard.
     return n_files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(file_shape)
-
-
-def open_group(location: str) -> Any:
-    """The root group of an ``.h5ad`` file or a Zarr store, read-only.
-
-    Of a Zarr store that is here, what its parts themselves say is believed: metadata that were consolidated before a
-    layer was added, or an array has grown, tell of what was. Servers may list nothing else.
-    """
-    path = absolute(location)
-    if is_file(path):
-        load_filters()
-        return h5py.File(path, "r")
-    return zarr.open_group(path, mode="r", use_consolidated=None if is_url(path) else False)
-
-
-@cache
-def load_filters() -> None:
-    """Have the HDF5 library of this process know the filters of hdf5plugin, if that is installed."""
-    if find_spec("hdf5plugin"):
-        with suppress(Exception):  # one that does not go with this HDF5; what is missing is said when it is wanted
-            import_module("hdf5plugin")

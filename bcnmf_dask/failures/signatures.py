@@ -86,6 +86,6 @@ def _found(content: bytes) -> str:
         return known
     with suppress(UnicodeDecodeError):
         text = content[:24].decode("ascii")
-        if text.isprintable() or text.split():
+        if all(letter.isprintable() or letter.isspace() for letter in text):
             return f"text that begins with {text!r}; give the file that is meant"
     return f"something that begins with the bytes {content[:8].hex(' ')}; give the file that is meant"

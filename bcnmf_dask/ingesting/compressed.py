@@ -8,10 +8,11 @@ import anndata.io
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.data.elements import lines_of, open_element
 from bcnmf_dask.data.handles import CsrRows, StoredRows, reading
 from bcnmf_dask.data.locations import Location
 from bcnmf_dask.data.matrices import whole_numbers
-from bcnmf_dask.data.stored import AnnDataSource, lines_of, open_group
+from bcnmf_dask.data.stored import AnnDataSource
 
 Values = tuple[NDArray[Any], NDArray[Any]]
 """Stored values, and where in its line each stands."""
@@ -119,7 +120,7 @@ class StoredCompressed(AnnDataSource):
             return rows.data[first:last].astype(rows.dtype, copy=False), whole_numbers(rows.indices[first:last])
 
     def _open(self) -> StoredRows:
-        element = open_group(self.path)[self.element]
+        element = open_element(self.path, self.element)
         n_rows, n_features = anndata.io.sparse_dataset(element).shape
         lines = (n_rows, n_features) if self.by_row else (n_features, n_rows)
         return lines_of(element, lines, self.element, self.location)
@@ -128,7 +129,7 @@ class StoredCompressed(AnnDataSource):
 def stored_format(location: Location, element: str) -> str:
     """``"csr"``, ``"csc"``, or ``"dense"``: how an element of an AnnData on disk is stored."""
     with reading(os.fspath(location)):
-        stored = open_group(os.fspath(location))[element]
+        stored = open_element(os.fspath(location), element)
         if hasattr(stored, "shape"):
             return "dense"
         return str(anndata.io.sparse_dataset(stored).format)

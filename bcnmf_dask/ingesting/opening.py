@@ -17,6 +17,7 @@ from anndata.abc import CSCDataset, CSRDataset
 from bcnmf_dask.backend import is_sparse
 from bcnmf_dask.data.annotations import Annotation, FrameAnnotation, stored_annotation
 from bcnmf_dask.data.archives import read_archive
+from bcnmf_dask.data.elements import open_group
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.hdf5 import path_of
 from bcnmf_dask.data.kinds import open_table
@@ -24,7 +25,7 @@ from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_file, i
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.readers import anndata_element, backed_file, no_names
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
-from bcnmf_dask.data.stored import AnnDataSource, PathSource, open_group
+from bcnmf_dask.data.stored import AnnDataSource, PathSource
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.ingesting.compressed import MemoryCompressed, StoredCompressed, stored_format
