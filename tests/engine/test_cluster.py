@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 
+import h5py
 import numpy as np
 import pytest
 import zarr
+from anndata import AnnData
 from cases import counts
 from distributed import Client
 
@@ -96,6 +98,17 @@ def test_two_fits_at_once_give_what_each_gives_alone(start_client):
     for thread in threads:
         thread.join(120)
     assert [found[seed].tobytes() for seed in (1, 2)] == [one.tobytes() for one in alone]
+
+
+def test_shared_storage_is_not_asked_for_where_a_path_is_seen(start_client, tmp_path):
+    path = tmp_path / "a.h5ad"
+    AnnData(counts()[0]).write_h5ad(path)
+    settings = Settings(3, 0.0, "mean", "frobenius", None, 5, 0.0, 0)
+    with h5py.File(path, "r+"), pytest.raises(InputError, match=r"a\.h5ad: worker tcp://.* on host ") as error:
+        factorize(read_inputs(path, None), [settings], dtype="float32", client=start_client(3))
+    assert "It is open for writing in another process: close it there" in str(error.value)
+    assert "shared storage" not in str(error.value)
+    assert "damaged" not in str(error.value)
 
 
 def test_a_path_that_workers_cannot_open_is_named(start_client, tmp_path):

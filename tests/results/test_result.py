@@ -1,3 +1,4 @@
+import errno
 import shutil
 import subprocess
 import sys
@@ -271,6 +272,19 @@ def test_a_damaged_fit_is_refused(saved, damage):
     damage(saved)
     with pytest.raises(InputError, match=r"the fit at '.*fit\.zarr' is damaged or was copied only in part"):
         load_result(saved)
+
+
+@pytest.mark.parametrize("where", ["open_group", "open_array"])
+def test_a_fit_that_may_not_be_read_is_not_called_damaged(where, saved, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(*((zarr, where, fail) if where == "open_group" else (result, where, fail)))
+    with pytest.raises(
+        InputError, match=r"path: '.*fit\.zarr' could not be read .*may not be read by .*chmod"
+    ) as refused:
+        load_result(saved)
+    assert "damaged" not in str(refused.value)
 
 
 def test_a_truncated_group_is_refused(saved):
