@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import dask
@@ -18,10 +18,14 @@ from bcnmf_dask.engine.crew import PATIENCE
 from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.schedulers import address_of, connect_timeout, refuse_unanswered
+from bcnmf_dask.engine.seceding import seceded
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.errors import ClusterError, InputError
 
 logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that the end of a client which never started may take."""
 
 
 class Scheduler(NamedTuple):
@@ -105,6 +109,13 @@ def open_scheduler(client: Any, sources: Sequence[Any]) -> Iterator[Scheduler]:
 
 @contextmanager
 def _open_client(client: Any, sources: Sequence[Any]) -> Iterator[Client | None]:
+    """The client that is meant, if any; a task that runs on its cluster makes way for those it will wait for."""
+    with _client_meant(client, sources) as connected, nullcontext() if connected is None else seceded():
+        yield connected
+
+
+@contextmanager
+def _client_meant(client: Any, sources: Sequence[Any]) -> Iterator[Client | None]:
     match client:
         case False:
             yield None
@@ -159,9 +170,23 @@ def connect(where: str | os.PathLike[str]) -> Client:
     return _client_of(address)
 
 
+class _Client(Client):
+    """A client that is closed at once where it cannot start: else the process would wait for that at its end."""
+
+    def start(self, **kwargs: Any) -> None:
+        """See `Client.start`."""
+        try:
+            super().start(**kwargs)
+        except BaseException:
+            with suppress(Exception):  # what is half open may not close; the reason is the error above
+                self.close(timeout=CLOSE_TIMEOUT)
+            self.status = "closed"
+            raise
+
+
 def _client_of(cluster: Any) -> Client:
     try:
-        return Client(cluster, timeout=connect_timeout(), set_as_default=False)
+        return _Client(cluster, timeout=connect_timeout(), set_as_default=False)
     except Exception as error:  # of whatever the protocol raises
         raise ClusterError(
             f"client: the scheduler answers, but no client can be connected to it ({str(error) or repr(error)}). "
