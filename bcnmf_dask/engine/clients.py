@@ -7,14 +7,13 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
-import dask
 from distributed import Client, KilledWorker, default_client
 
 from bcnmf_dask.data.sources import DaskSource
 from bcnmf_dask.engine.base import Engine, RunSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.clusters import local_cluster, local_cuda_cluster
-from bcnmf_dask.engine.crew import PATIENCE
+from bcnmf_dask.engine.crew import no_scheduler, no_worker, patience
 from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
 from bcnmf_dask.engine.local import LocalEngine
 from bcnmf_dask.engine.schedulers import address_of, connect_timeout, refuse_unanswered
@@ -96,8 +95,7 @@ def open_scheduler(client: Any, sources: Sequence[Any]) -> Iterator[Scheduler]:
             yield Scheduler("threads", usable_cores())
             return
         logger.info("Dashboard of the cluster: %s", _dashboard(connected))
-        connected.wait_for_workers(1, timeout=dask.config.get("bcnmf-dask.patience", PATIENCE))
-        refuse_unlike(connected.run(surveyor(), PACKAGES))
+        refuse_unlike(_survey(connected))
         try:
             yield Scheduler(connected.get, sum(connected.nthreads().values()))
         except (KilledWorker, CancelledError) as error:
@@ -105,6 +103,18 @@ def open_scheduler(client: Any, sources: Sequence[Any]) -> Iterator[Scheduler]:
                 f"The cluster lost what it was working on ({error}). See the logs of its workers: they may have been "
                 "killed for the memory that they used."
             ) from error
+
+
+def _survey(client: Client) -> dict[str, dict[str, str]]:
+    """What is installed on each worker."""
+    try:
+        client.wait_for_workers(1, timeout=patience())
+        found: dict[str, dict[str, str]] = client.run(surveyor(), PACKAGES)
+    except TimeoutError as error:
+        raise no_worker() from error
+    except (OSError, RuntimeError) as error:
+        raise no_scheduler(error) from error
+    return found
 
 
 @contextmanager
@@ -147,6 +157,8 @@ def _dashboard(client: Client) -> str:
         return client.dashboard_link or "none"
     except LookupError:  # a scheduler may run without one
         return "none"
+    except (OSError, RuntimeError, AttributeError) as error:  # the last of a client that is closed
+        raise no_scheduler(error) from error
 
 
 def _current_client() -> Client | None:
