@@ -88,7 +88,7 @@ def refuse_unreadable_script() -> None:
     where = "came from standard input" if name == "<stdin>" else f"({script}) is no file, or is gone"
     raise ClusterError(
         f"The local cluster did not start: worker processes run the script again, and it {where}, so that it cannot be "
-        f'read twice. Save it to a file, with its work under `if __name__ == "__main__":`. {IN_THIS_PROCESS}'
+        f"read twice. Save it to a file, and run that. {IN_THIS_PROCESS}"
     )
 
 

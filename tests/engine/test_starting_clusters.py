@@ -51,6 +51,7 @@ def script(tmp_path):
 
 
 def refused(ended, words):
+    """Whether the guard was blamed, beside what must be told."""
     assert ended.returncode == 0, ended.stderr
     assert "ClusterError The local cluster did not start" in ended.stdout
     assert words in ended.stdout
@@ -60,7 +61,7 @@ def refused(ended, words):
 def test_a_script_from_standard_input_is_to_be_saved():
     """The guard is there, but worker processes cannot read what was read already."""
     ended = run("-", input=GUARDED)
-    refused(ended, "it came from standard input, so that it cannot be read twice. Save it to a file")
+    assert not refused(ended, "it came from standard input, so that it cannot be read twice. Save it to a file")
     assert IN_THIS_PROCESS in ended.stdout
     assert ended.stderr == "", "nor did a worker process print a traceback"
 
@@ -73,7 +74,7 @@ def test_a_script_that_is_a_pipe_is_to_be_saved(script):
         text=True,
         timeout=120,
     )
-    refused(ended, "is no file, or is gone, so that it cannot be read twice. Save it to a file")
+    assert not refused(ended, "is no file, or is gone, so that it cannot be read twice. Save it to a file")
     assert ended.stderr == ""
 
 
@@ -85,7 +86,7 @@ def test_what_is_no_script_at_all_starts_a_cluster(arguments):
 
 def test_a_missing_guard_is_told_once(script):
     ended = run(script(UNGUARDED))
-    refused(ended, GUARD_MISSING)
+    assert refused(ended, GUARD_MISSING)
     assert GUARD_MISSING not in ended.stderr
     assert "Traceback" not in ended.stderr
 
