@@ -156,7 +156,8 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             For scikit-learn's conventions. A table here is refused: the background is given by name.
         client : Client, str, False or None
             Where to run. None: the current Dask client if an input is a Dask collection and one is active,
-            else this process. False: this process. A client, an address, or a scheduler file: that cluster.
+            else this process. False: this process. A client, an address, or the path of a scheduler file (of any
+            name): that cluster; inside a task of it, `distributed.get_client` may be given.
             ``"local"``: a cluster on this machine for the length of the fit, ``"local-cuda"``: one on its CUDA devices.
         device : {"auto", "cpu", "cuda"}
             What every process computes on; ``"auto"`` is a CUDA device where CuPy and one are there.

@@ -1,6 +1,5 @@
 """What a cluster can do to a fit, and what a fit leaves behind."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from bcnmf_dask.data.shards import Shard, plan_shards
 from bcnmf_dask.engine import environment
 from bcnmf_dask.engine.base import RunSpec
 from bcnmf_dask.engine.clients import open_engine
-from bcnmf_dask.engine.clusters import GUARD_MISSING
 from bcnmf_dask.engine.placement import assign, by_owner, to_move
 from bcnmf_dask.errors import ClusterError, InputError
 from bcnmf_dask.fitting.factorize import factorize
@@ -135,18 +133,6 @@ def test_other_processors_are_logged(caplog):
     assert "Processors differ" in caplog.text
 
 
-def test_a_scheduler_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr("bcnmf_dask.engine.clients.CONNECT_TIMEOUT", 0.5)
-    with pytest.raises(ClusterError, match=r"no scheduler answered at 'tcp://127.0.0.1:9'"):
-        model().fit(counts()[0], background=counts()[1], client="tcp://127.0.0.1:9")
-
-
-@pytest.mark.parametrize("where", ["none.json", "garbage", "tcp://127.0.0.1"])
-def test_addresses_that_are_none(where):
-    with pytest.raises(ClusterError, match=rf"no scheduler answered at '{where}' .*tcp://host:8786"):
-        model().fit(counts()[0], background=counts()[1], client=where)
-
-
 def test_a_closed_client(start_client):
     client = Client(start_client(3).scheduler.address, set_as_default=False)
     client.close()
@@ -173,26 +159,6 @@ def test_a_folder_that_workers_do_not_see(start_client, tmp_path):
 def test_a_client_that_is_none():
     with pytest.raises(InputError, match=r"client: got int\. Expected a distributed.Client"):
         model().fit(counts()[0], background=counts()[1], client=7)
-
-
-def test_an_address_and_a_scheduler_file(start_client, tmp_path):
-    client = start_client(3)
-    file = tmp_path / "scheduler.json"
-    file.write_text(json.dumps({"address": client.scheduler.address, "type": "Scheduler"}))
-    for where in (client.scheduler.address, str(file), file):
-        fitted = model().fit(counts()[0], background=counts()[1], client=where)
-        assert fitted.run_["engine"] == "cluster"
-
-
-def test_a_script_without_a_main_guard_gets_one_sentence(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import numpy as np\nfrom bcnmf_dask import BCNMF\n"
-        "BCNMF(2, 0, loss='frobenius', max_iter=3, tol=0).fit(np.ones((50, 5)), client='local')\n"
-    )
-    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
-    assert ended.returncode != 0
-    assert GUARD_MISSING in ended.stderr
 
 
 def shard(index, values):
