@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from bcnmf_dask.cli.account import all_zero, counted
 from bcnmf_dask.cli.plan import lasting, size
 from bcnmf_dask.results.contents import StoredArray
-from bcnmf_dask.results.methods import Description, printable, quoted, real, rows_of
+from bcnmf_dask.results.methods import Description, quoted, real, rows_of
 
 SHOWN = ("n_components", "alpha", "weighting", "loss", "solver", "batch_size", "converged_usages", "damping", "init")
 STOPPING = ("max_iter", "tol", "patience", "dtype", "random_state")
@@ -49,10 +50,16 @@ def sections(fit: Description, arrays: Sequence[StoredArray], path: str, n_bytes
     path : str
     n_bytes : int
     """
+    former = fit["provenance"]["derived_from"]
+    model = (
+        Section("The fit of these components", [*_data(former), *_end(former), *_parameters(former)])
+        if former
+        else Section("Parameters", list(_parameters(fit)))
+    )
     return [
         Section(_heading(fit), list(_data(fit))),
         Section("How it ended", list(_end(fit))),
-        Section("Parameters", list(_parameters(fit))),
+        model,
         Section("When, how and where", list(_making(fit))),
         Section(f"In the store, {size(n_bytes)}", list(_store(arrays, path))),
     ]
@@ -68,14 +75,12 @@ def _data(fit: Description) -> Iterator[Fact]:
     for role in fit["provenance"]["sides"]:
         yield Fact(role, _side(fit, role))
     for source in fit["provenance"]["sources"]:
-        yield Fact("source", _source(source, rows_of(fit)), copied=True)
+        yield Fact("source", source["location"] or source["kind"], copied=True)
+        yield Fact("", _source(source, rows_of(fit)))
     yield Fact("features", _features(fit))
+    for noun, count in all_zero(fit["run"]):
+        yield Fact("all zero", counted(count, noun))
     yield Fact("components", f"{fit['n_components']:,} (checksum {fit['components_checksum']})")
-    former = fit["provenance"]["derived_from"]
-    if former:
-        for role in former["provenance"]["sides"]:
-            yield Fact(f"of {role}", _side(former, role))
-        yield Fact("found", former["status"]["sentence"])
 
 
 def _side(fit: Description, role: str) -> str:
@@ -91,9 +96,9 @@ def _side(fit: Description, role: str) -> str:
 
 def _source(source: Mapping[str, Any], rows: str) -> str:
     parts = [
-        source["kind"] if source["location"] is None else f"{printable(source['location'])} ({source['kind']})",
+        *([] if source["location"] is None else [source["kind"]]),
         f"{source['n_rows']:,} {rows} x {source['n_features']:,} features",
-        *([] if source["matrix"] is None else [f"values of {printable(source['matrix'])}"]),
+        *([] if source["matrix"] is None else [f"values of {source['matrix']}"]),
         *([] if source["n_bytes"] is None else [size(source["n_bytes"])]),
     ]
     return ", ".join(parts)
@@ -123,35 +128,38 @@ def _end(fit: Description) -> Iterator[Fact]:
             yield Fact("remark", remark)
     if fit["sweeps"]:
         yield Fact("sweeps", f"{fit['sweeps']:,}" + _resumed(fit["run"]))
-    yield from (
-        Fact(name, f"{real(value)}{_of_what(name, fit)}")
-        for name, value in fit["divergences"].items()
-        if value is not None
-    )
+    yield Fact("usages", _usages(fit["run"]))
+    values = fit["divergences"]
+    of = ", ".join(f"{real(values[role])} of the {role}" for role in fit["n_rows"])
+    yield Fact("divergence", f"{of}, at the saved factors")
+    if "background" in fit["n_rows"]:
+        factor = real(fit["parameters"]["effective_alpha"])
+        yield Fact("objective", f"{real(values['objective'])} (target - {factor} background); not to compare fits by")
+
+
+def _usages(run: Mapping[str, Any]) -> str:
+    if "usages_largest_residual" not in run:
+        return "of the last sweep"
+    worst = f"fitted to the final components, largest residual {real(run['usages_largest_residual'])}"
+    return f"{worst}, {run['usages_unfinished_rows']:,} rows not to their minimum"
 
 
 def _resumed(run: Mapping[str, Any]) -> str:
     return f", resumed after {run['resumed_from']:,}" if run.get("resumed_from") else ""
 
 
-def _of_what(name: str, fit: Description) -> str:
-    if name != "objective":
-        return " divergence of the saved factors"
-    return f" = target - {real(fit['parameters']['effective_alpha'])} x background; not to be compared between fits"
-
-
 def _parameters(fit: Description) -> Iterator[Fact]:
     given, resolved = fit["provenance"]["given"], fit["parameters"]
     names = [*SHOWN, *STOPPING]
     for name in [*names, *(one for one in resolved if one not in names and not one.startswith("effective_"))]:
-        if name in resolved:
+        if any(resolved.get(one) is not None for one in (name, f"effective_{name}")):
             yield Fact(name, _parameter(name, given, resolved))
 
 
 def _parameter(name: str, given: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
-    said = [f"{_value(resolved[name])}"]
+    said = ["default" if resolved[name] is None else _value(resolved[name])]
     if name in given:
-        said.append(f"given as {_value(given[name])}")
+        said.append("not given" if given[name] is None else f"given as {given[name]}")
     if f"effective_{name}" in resolved and resolved[f"effective_{name}"] != resolved[name]:
         said.append(f"in effect {_value(resolved[f'effective_{name}'])}")
     return ", ".join(said)
@@ -160,7 +168,7 @@ def _parameter(name: str, given: Mapping[str, Any], resolved: Mapping[str, Any])
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _making(fit: Description) -> Iterator[Fact]:
@@ -168,7 +176,7 @@ def _making(fit: Description) -> Iterator[Fact]:
     begun, over = (datetime.fromisoformat(made[name]) for name in ("started", "ended"))
     yield Fact("started", made["started"])
     yield Fact("ended", f"{made['ended']} (after {lasting((over - begun).total_seconds())})")
-    yield Fact("command", printable(made["command"]) if made["command"] else "none: made from Python", copied=True)
+    yield Fact("command", made["command"] or "none: made from Python", copied=True)
     yield Fact("ran", _place(run))
     yield Fact("machine", ", ".join(part for part in (versions.get("cpu"), made["system"]) if part))
     yield Fact("versions", ", ".join(f"{name} {number}" for name, number in versions.items() if name != "cpu"))
@@ -182,9 +190,13 @@ def _place(run: Mapping[str, Any]) -> str:
     return f"in one process, {run.get('threads', 'some')} threads ({run.get('device', 'cpu')})"
 
 
+FIRST = ("components", "target_usages", "background_usages", "feature", "target_cell", "background_cell", "auroc")
+"""Arrays that are asked for most."""
+
+
 def _store(arrays: Iterable[StoredArray], path: str) -> Iterator[Fact]:
     history = [one for one in arrays if one.name.startswith("history_")]
-    for one in arrays:
+    for one in sorted(arrays, key=lambda one: FIRST.index(one.name) if one.name in FIRST else len(FIRST)):
         if one not in history:
             yield Fact(one.name, f"{_shape(one)} {one.dtype}: {one.meaning}")
     if history:

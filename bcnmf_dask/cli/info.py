@@ -22,6 +22,7 @@ from bcnmf_dask.errors import InputError
 from bcnmf_dask.ingesting.report import IngestReport
 from bcnmf_dask.results.contents import stored_arrays, stored_bytes
 from bcnmf_dask.results.layout import FORMAT, FORMAT_VERSION
+from bcnmf_dask.results.methods import printable
 from bcnmf_dask.results.provenance import as_json
 from bcnmf_dask.results.result import load_result
 
@@ -41,8 +42,6 @@ bcnmf-dask ingest wrote, the report of the ingest is shown.
     bcnmf-dask info --json fit.zarr | jq --raw-output .methods
 """
 
-LABEL = 13
-"""Columns of a label."""
 LEAST = 20
 """Columns of text, at least, whatever the terminal has."""
 
@@ -52,9 +51,7 @@ Store = Annotated[
         metavar="FIT.zarr", help="A saved fit, or a store that bcnmf-dask ingest wrote.", show_default=False
     ),
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Everything as one JSON object.", rich_help_panel=options.TALKING)
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Everything as one JSON object.", rich_help_panel=options.TALKING)]
 
 
 def info(store: Store, *, as_object: AsJson = False, verbose: options.Verbose = False) -> None:
@@ -112,8 +109,8 @@ def _ingested(store: str) -> IngestReport | None:
     if "uns" in root and "ingest" in root["uns"]:
         return IngestReport.of(anndata.io.read_elem(root["uns/ingest"]))
     raise InputError(
-        f"path: {shown(store)!r} is an AnnData, the data of a fit rather than a saved fit. Give the folder that --out of "
-        "`bcnmf-dask fit` has written; `bcnmf-dask plan` says what a fit of this data would take."
+        f"path: {shown(store)!r} is an AnnData: data, and no saved fit. Give the folder that --out of `bcnmf-dask fit` "
+        "has written; `bcnmf-dask plan` says what a fit of this data would take."
     )
 
 
@@ -126,20 +123,21 @@ def print_pages(console: Console, pages: Sequence[Section]) -> None:
     """Write facts with their labels: in a terminal broken at words, in a pipe one on each line."""
     for number, section in enumerate(pages):
         console.print(Text(f"{chr(10) * bool(number)}{section.heading}", "bold"), soft_wrap=True)
+        longest = max(len(fact.label) for fact in section.facts)
         for fact in section.facts:
-            _print_fact(console, fact)
+            _print_fact(console, fact, longest + 2 if longest else 0)
 
 
-def _print_fact(console: Console, fact: Fact) -> None:
-    indent = 2 + LABEL * bool(fact.label)
-    label = f"  {fact.label:<{LABEL}}" if fact.label else "  "
-    if len(label) > indent:  # on a line of its own, with what follows below
-        label = f"{label}\n{' ' * indent}"
-    text = Text(encodable(fact.text))
+def _print_fact(console: Console, fact: Fact, width: int) -> None:
+    """Write one with a label of this width."""
+    indent = 2 + width
+    text = Text(encodable(printable(fact.text)))
     if console.is_terminal and not fact.copied:
-        lines = text.wrap(console, max(console.width - indent, LEAST), overflow="ignore")
+        lines = text.wrap(console, max(console.width - indent, LEAST), overflow="fold")
+        for line in lines:
+            line.rstrip()
         text = Text(f"\n{' ' * indent}").join(lines)
-    console.print(Text.assemble((label, "dim"), text), soft_wrap=True)
+    console.print(Text.assemble((f"  {fact.label:<{width}}", "dim"), text), soft_wrap=True)
 
 
 def encodable(text: str) -> str:

@@ -54,8 +54,8 @@ def open_with_origin(value: Any, layer: str | None) -> Table:
 def _place(value: Any) -> str | None:
     """The path or URL that is read from."""
     if is_location(value):
-        return os.fspath(value)
-    return os.fspath(value.filename) if isinstance(value, AnnData) and value.isbacked else None
+        return str(os.fspath(value))
+    return str(value.filename) if isinstance(value, AnnData) and value.isbacked else None
 
 
 def _kind_of_place(place: str, table: Table) -> str:

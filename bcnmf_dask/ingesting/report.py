@@ -165,8 +165,8 @@ class IngestReport:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
         """What AnnData reads of what `plain` gave it."""
-        values = {name: np.asarray(value).tolist() for name, value in plain.items()}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in plain.items()}
+        return cls(**values | {name: tuple(value) for name, value in values.items() if isinstance(value, list)})
 
     def sentences(self) -> list[tuple[str, str]]:
         """Labels and words, for people."""

@@ -74,7 +74,9 @@ def _software(fit: Description) -> str:
 
 def _data(fit: Description) -> str:
     target = f"The target was {_side(fit, 'target')}"
-    return f"{target}; the background was {_side(fit, 'background')}." if "background" in fit["n_rows"] else f"{target}."
+    return (
+        f"{target}; the background was {_side(fit, 'background')}." if "background" in fit["n_rows"] else f"{target}."
+    )
 
 
 def _side(fit: Description, role: str) -> str:
@@ -165,7 +167,7 @@ def _origin_of(fit: Description, role: str) -> Mapping[str, Any]:
 
 def _masks(fit: Description) -> str:
     """Which features were chosen beforehand."""
-    chosen = {}
+    chosen: dict[str, None] = {}  # both sides of one store have the same mask
     for role, side in fit["provenance"]["sides"].items():
         if side["n_selected"] < _origin_of(fit, role)["n_features"]:
             by = f" marked in {quoted([side['mask_var']])}" if side["mask_var"] else " chosen beforehand"
@@ -223,7 +225,9 @@ def _ending(fit: Description) -> Iterator[str]:
         f"{given['patience']:,} sweeps in a row"
     )
     fixed = f"The number of sweeps was fixed at {given['max_iter']:,}."
-    cut = f"The fit was ended by the limit of {given['max_iter']:,} sweeps, before it met the rule for stopping ({rule})."
+    cut = (
+        f"The fit was ended by the limit of {given['max_iter']:,} sweeps, before it met the rule for stopping ({rule})."
+    )
     sentences = {
         "converged": f"The fit had then converged ({rule}).",
         "max_iter": cut if given["tol"] > 0 else fixed,
