@@ -206,8 +206,9 @@ def _course(fit: Description) -> str:
         lasting = f"{most}{run['passes']:,} passes over all {rows} ({run['batches_per_pass']:,} batches to a pass)"
     else:
         lasting = f"{fit['sweeps']:,} sweep{'' if fit['sweeps'] == 1 else 's'} over all {rows}"
-    fallen = f" until the objective of a sample of {rows} rose, then by the published ones" * run.get("fallen_back", 0)
-    return f"They were computed {by}{fallen}, in {given['dtype']}, in {lasting}, from {_start(given)}."
+    if run.get("fallen_back"):
+        by += f" until the objective of a sample of {rows} rose, then by the published ones"
+    return f"They were computed {by}, in {given['dtype']}, in {lasting}, from {_start(given)}."
 
 
 def _start(given: Mapping[str, Any]) -> str:
