@@ -127,7 +127,7 @@ def _end(fit: Description) -> Iterator[Fact]:
         if remark not in fit["status"]["sentence"]:
             yield Fact("remark", remark)
     if fit["sweeps"]:
-        yield Fact("sweeps", f"{fit['sweeps']:,}" + _resumed(fit["run"]))
+        yield Fact("steps" if fit["parameters"].get("solver") == "online" else "sweeps", _steps(fit))
     yield Fact("usages", _usages(fit["run"]))
     values = fit["divergences"]
     of = ", ".join(f"{real(values[role])} of the {role}" for role in fit["n_rows"])
@@ -144,8 +144,10 @@ def _usages(run: Mapping[str, Any]) -> str:
     return f"{worst}, {run['usages_unfinished_rows']:,} rows not to their minimum"
 
 
-def _resumed(run: Mapping[str, Any]) -> str:
-    return f", resumed after {run['resumed_from']:,}" if run.get("resumed_from") else ""
+def _steps(fit: Description) -> str:
+    run, of_online = fit["run"], " (batches, and at the end a sweep)"
+    resumed = f", resumed after {run['resumed_from']:,}" if run.get("resumed_from") else ""
+    return f"{fit['sweeps']:,}{of_online if fit['parameters'].get('solver') == 'online' else ''}{resumed}"
 
 
 def _parameters(fit: Description) -> Iterator[Fact]:

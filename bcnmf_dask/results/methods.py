@@ -183,7 +183,7 @@ def _objective(fit: Description) -> str:
         beside = "; the background has no part in them" if "background" in fit["n_rows"] else ""
         return f"{begin} minimise {divergence} of the target, by usages of each of its {rows_of(fit)}{beside}."
     factor = f"{begin} minimise {divergence} of the target minus {real(given['effective_alpha'])} times that of the"
-    return f"{factor} background, each at the usages of its own {rows_of(fit)}; {_alpha(fit)}."
+    return f"{factor} background, each at usages fitted to its own {rows_of(fit)}; {_alpha(fit)}."
 
 
 def _alpha(fit: Description) -> str:
