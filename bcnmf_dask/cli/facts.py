@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bcnmf_dask.cli.account import all_zero, counted
 from bcnmf_dask.cli.plan import lasting, size
-from bcnmf_dask.results.contents import StoredArray
+from bcnmf_dask.results.contents import ArrayOutline
 from bcnmf_dask.results.methods import Description, quoted, real, rows_of
 
 SHOWN = ("n_components", "alpha", "weighting", "loss", "solver", "batch_size", "converged_usages", "damping", "init")
@@ -38,14 +38,14 @@ class Section(NamedTuple):
     facts: Sequence[Fact]
 
 
-def sections(fit: Description, arrays: Sequence[StoredArray], path: str, n_bytes: int) -> list[Section]:
+def sections(fit: Description, arrays: Sequence[ArrayOutline], path: str, n_bytes: int) -> list[Section]:
     """All that is said of the fit at ``path``, whose files have ``n_bytes`` together.
 
     Parameters
     ----------
     fit : mapping
         See `FitResult.described`.
-    arrays : sequence of StoredArray
+    arrays : sequence of ArrayOutline
         Of its store.
     path : str
     n_bytes : int
@@ -128,7 +128,7 @@ def _end(fit: Description) -> Iterator[Fact]:
             yield Fact("remark", remark)
     if fit["sweeps"]:
         yield Fact("steps" if fit["parameters"].get("solver") == "online" else "sweeps", _steps(fit))
-    yield Fact("usages", _usages(fit["run"]))
+    yield Fact("usages", _usages(fit["run"]) if fit["usages_saved"] else "not saved")
     values = fit["divergences"]
     of = ", ".join(f"{real(values[role])} of the {role}" for role in fit["n_rows"])
     yield Fact("divergence", f"{of}, at the saved factors")
@@ -196,7 +196,7 @@ FIRST = ("components", "target_usages", "background_usages", "feature", "target_
 """Arrays that are asked for most."""
 
 
-def _store(arrays: Iterable[StoredArray], path: str) -> Iterator[Fact]:
+def _store(arrays: Iterable[ArrayOutline], path: str) -> Iterator[Fact]:
     history = [one for one in arrays if one.name.startswith("history_")]
     for one in sorted(arrays, key=lambda one: FIRST.index(one.name) if one.name in FIRST else len(FIRST)):
         if one not in history:
@@ -208,5 +208,5 @@ def _store(arrays: Iterable[StoredArray], path: str) -> Iterator[Fact]:
     yield Fact("as JSON", f"bcnmf-dask info --json {shlex.quote(path)}", copied=True)
 
 
-def _shape(array: StoredArray) -> str:
+def _shape(array: ArrayOutline) -> str:
     return " x ".join(f"{length:,}" for length in array.shape)

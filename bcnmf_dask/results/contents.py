@@ -26,7 +26,7 @@ MEANINGS = {
 """By patterns of names."""
 
 
-class StoredArray(NamedTuple):
+class ArrayOutline(NamedTuple):
     """An array of a store.
 
     Attributes
@@ -46,7 +46,7 @@ class StoredArray(NamedTuple):
     meaning: str
 
 
-def stored_arrays(path: str | os.PathLike[str]) -> list[StoredArray]:
+def stored_arrays(path: str | os.PathLike[str]) -> list[ArrayOutline]:
     """The arrays of a saved fit by name; no value is read.
 
     Parameters
@@ -58,11 +58,11 @@ def stored_arrays(path: str | os.PathLike[str]) -> list[StoredArray]:
     return sorted(_described(name, array) for name, array in arrays)
 
 
-def _described(name: str, array: "zarr.Array[Any]") -> StoredArray:
+def _described(name: str, array: "zarr.Array[Any]") -> ArrayOutline:
     meaning = next((words for pattern, words in MEANINGS.items() if re.fullmatch(pattern, name)), "")
     dimensions = tuple(map(str, getattr(array.metadata, "dimension_names", None) or ()))
     dtype = "text" if array.dtype.kind in "OTU" else str(array.dtype)
-    return StoredArray(name, array.shape, dimensions, dtype, meaning)
+    return ArrayOutline(name, array.shape, dimensions, dtype, meaning)
 
 
 def stored_bytes(path: str | os.PathLike[str]) -> int:

@@ -243,6 +243,8 @@ def _ending(fit: Description) -> Iterator[str]:
 
 def _usages(fit: Description) -> str:
     run, rows = fit["run"], rows_of(fit)
+    if not fit["usages_saved"]:
+        return "The usages were not saved."
     if "usages_largest_residual" not in run:
         return "Usages are those of the last sweep."
     residual = f"largest residual {real(run['usages_largest_residual'])} of the sum of a row"

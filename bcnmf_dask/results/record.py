@@ -162,9 +162,9 @@ class FitResult:
         -------
         dict
             ``n_components``, ``n_features``; ``n_rows`` of each role; ``sweeps`` (of the online solver batches, and one
-            sweep; none where usages alone were fitted); ``components_checksum``, of their bytes; ``status`` (``word``,
-            ``sentence``, ``converged``), ``divergences``, ``parameters``, ``versions``, ``run`` and ``provenance``, as
-            in this record.
+            sweep; none where usages alone were fitted); ``usages_saved``; ``components_checksum``, of their bytes;
+            ``status`` (``word``, ``sentence``, ``converged``), ``divergences``, ``parameters``, ``versions``, ``run``
+            and ``provenance``, as in this record.
         """
         n_components, n_features = self.components.shape
         described: dict[str, Any] = as_json(
@@ -173,6 +173,7 @@ class FitResult:
                 "n_features": n_features,
                 "n_rows": {role: side.n_rows for role, side in self.sides.items()},
                 "sweeps": len(self.history),
+                "usages_saved": self.target_usages is not None,
                 "components_checksum": checksum(np.ascontiguousarray(self.components).tobytes()),
                 "status": self.status._asdict(),
                 "divergences": self.divergences._asdict(),

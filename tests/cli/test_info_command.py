@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,7 +88,16 @@ def test_json_is_one_object_with_all_of_it(run, fit):
     result = load_result(fit)
     assert list(found) == [
         *("format", "format_version", "path", "n_bytes", "n_components", "n_features", "n_rows", "sweeps"),
-        *("components_checksum", "status", "divergences", "parameters", "versions", "run", "provenance"),
+        *(
+            "usages_saved",
+            "components_checksum",
+            "status",
+            "divergences",
+            "parameters",
+            "versions",
+            "run",
+            "provenance",
+        ),
         *("arrays", "methods"),
     ]
     assert {name: found[name] for name in result.described()} == result.described()
@@ -119,6 +129,13 @@ def test_usages_of_new_rows_show_the_fit_that_they_are_of(run, fit, cells):
     assert 'target        30 of 50 cells with "stim" in "condition"' in model
     assert load_result(fit).described()["components_checksum"] in model
     assert "not given, in effect" in model
+
+
+def test_a_fit_without_usages_is_told(fit):
+    result = replace(load_result(fit), target_usages=None, background_usages=None)
+    arrays = [one for one in stored_arrays(fit) if not one.name.endswith("_usages")]
+    (end,) = [page for page in sections(result.described(), arrays, str(fit), 1) if page.heading == "How it ended"]
+    assert Fact("usages", "not saved") in end.facts
 
 
 def test_usages_are_not_read(run, fit, monkeypatch):

@@ -227,8 +227,10 @@ PARAMETERS = {
 def test_a_result_without_usages_is_described_too(make_result):
     whole = make_result(parameters=PARAMETERS, versions={"bcnmf-dask": "9.8"}, run={})
     part = replace(whole, target_usages=None, background_usages=None)
-    assert part.described() == whole.described()
-    assert part.methods() == whole.methods()
+    assert part.described() == whole.described() | {"usages_saved": False}
+    assert part.methods() == whole.methods().replace(
+        "Usages are those of the last sweep.", "The usages were not saved."
+    )
 
 
 def test_shared_features_and_given_starts(make_result):
