@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from bcnmf_dask.fitting.checkpointing import Checkpointing
 from bcnmf_dask.fitting.factorize import Out, factorize
 from bcnmf_dask.fitting.loop import Callback
 from bcnmf_dask.fitting.parameters import alpha_for, check_parameter, loss_named
+from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.settings import Settings
 
 
@@ -216,6 +218,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             check_path("out", out)
         if checkpoint is not None:
             check_path("checkpoint", checkpoint)
+        request = Request(self._given_otherwise(settings))
         inputs = read_inputs(target, background, features=features, layer=layer, mask_var=mask_var)
         (result,) = factorize(
             inputs,
@@ -226,6 +229,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             outs=[out],
             callbacks=callbacks,
             checkpoint=None if checkpoint is None else Checkpointing(checkpoint, checkpoint_every, resume),
+            request=request,
         )
         self._learn(result)
         warn_of(result)
@@ -255,6 +259,17 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             converged_usages=self.converged_usages,
             start=start,
         )
+
+    def _given_otherwise(self, settings: Settings) -> dict[str, Any]:
+        """The parameters that the settings record in another way than they were given."""
+        resolved = settings.described()
+        given = {name: getattr(self, name) for name in ("alpha", "loss", "random_state")}
+        return {name: _as_given(value) for name, value in given.items() if value != resolved[name]}
+
+
+def _as_given(value: Any) -> Any:
+    """What JSON can hold of it."""
+    return value if value is None or isinstance(value, str | Real) else type(value).__name__
 
 
 def _check_callbacks(callbacks: Any) -> None:

@@ -15,12 +15,18 @@ from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.kernels.checksum import checksum_of
+from bcnmf_dask.results.provenance import Origin
 
 Mask = NDArray[np.bool_]
 Wrap = Callable[[Any], Any]
 
 FeatureMask = str | Sequence[bool] | Mask
 """Features to use, as a user gives them: the name of a boolean column, or one value per feature."""
+
+
+def named(mask_var: FeatureMask | None) -> str | None:
+    """The column that a mask of features is, if it is one."""
+    return mask_var if isinstance(mask_var, str) else None
 
 
 def as_it_is(usages: Any) -> Any:
@@ -82,6 +88,8 @@ class Table:
         Whether usages are written to a store by the workers (Dask or path in) rather than returned as NumPy.
     into : IntoDataArray or None
         How usages become what went in, where that is not NumPy or Dask.
+    origin : Origin or None
+        Where it came from, as `bcnmf_dask.data.origins.open_with_origin` notes it.
     """
 
     source: Source
@@ -91,6 +99,7 @@ class Table:
     layer: str | None = None
     lazy: bool = False
     into: IntoDataArray | IntoDevice | None = None
+    origin: Origin | None = None
 
     @property
     def layer_note(self) -> str:
@@ -151,8 +160,10 @@ class Labelled:
         None is every feature.
     key : str or None
         The column of labels that the rows were chosen by.
-    label : str or None
+    labels : tuple of str or None
         The labels that they have there.
+    mask_var : str or None
+        The column that the features were chosen by; None for every feature, and for a mask without a name.
     proof : int or None
         Of the labels of all rows of a stored table, as they were when the rows were chosen.
     """
@@ -161,7 +172,8 @@ class Labelled:
     rows: Mask | None
     features: Mask | None
     key: str | None = None
-    label: str | None = None
+    labels: tuple[str, ...] | None = None
+    mask_var: str | None = None
     proof: int | None = None
 
     def refuse_other_labels(self) -> None:

@@ -15,6 +15,7 @@ from bcnmf_dask.failures.explaining import explained, is_kept_out
 from bcnmf_dask.results.factors import StoredNames, cell_dimension, open_array, read_usages, usages_name
 from bcnmf_dask.results.layout import FORMAT, FORMAT_VERSION
 from bcnmf_dask.results.output import Output
+from bcnmf_dask.results.provenance import Provenance
 from bcnmf_dask.results.record import HISTORY_COLUMNS, Divergences, FitResult, Side, Status
 from bcnmf_dask.results.separation import Separation
 from bcnmf_dask.updates.statistics import ROLES, Role
@@ -138,6 +139,7 @@ def _read(location: str, attributes: dict[str, Any]) -> FitResult:
         parameters=json.loads(attributes["parameters"]),
         versions=json.loads(attributes["versions"]),
         run=json.loads(attributes["run"]),
+        provenance=Provenance.of(json.loads(attributes["provenance"])),
     )
 
 
