@@ -16,8 +16,8 @@ from rich.text import Text
 from bcnmf_dask.cli import options
 from bcnmf_dask.cli.facts import Fact, Section, sections
 from bcnmf_dask.cli.talking import in_words, to_pipes
-from bcnmf_dask.data.locations import is_url, shown
 from bcnmf_dask.data.elements import open_group
+from bcnmf_dask.data.locations import is_url, shown
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.ingesting.report import IngestReport
 from bcnmf_dask.results.contents import stored_arrays, stored_bytes
