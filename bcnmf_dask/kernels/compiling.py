@@ -39,6 +39,7 @@ def compiler(**options: Any) -> Callable[[Kernel], Kernel]:
     njit = numba.njit(nogil=True, cache=PLACE is not None, **options)
 
     def compiled(function: Kernel) -> Kernel:
+        """The kernel of a function."""
         with _kept_in(PLACE or BESIDE_OR_HOME):
             kernel: Any = njit(function)
         if hasattr(kernel, "_cache"):  # not with NUMBA_DISABLE_JIT

@@ -109,11 +109,16 @@ def test_shared_storage_is_not_asked_for_where_a_path_is_seen(start_client, tmp_
     assert "damaged" not in str(error.value)
 
 
-def test_a_path_that_workers_cannot_open_is_named(start_client, tmp_path):
+def test_a_path_that_workers_cannot_open_is_named(start_client, tmp_path, monkeypatch):
     path = tmp_path / "rows.zarr"
     zarr.create_array(path, data=counts()[0])
     inputs = read_inputs(path, None)
-    shutil.rmtree(path)
+
+    def gone_for_workers(*arguments):
+        shutil.rmtree(path)
+        return open_engine(*arguments)
+
+    monkeypatch.setattr("bcnmf_dask.fitting.factorize.open_engine", gone_for_workers)
     settings = Settings(3, 0.0, "mean", "frobenius", None, 5, 0.0, 0)
     with pytest.raises(InputError, match=r"rows\.zarr: worker tcp://.* on host .* cannot read it.*shared storage"):
         factorize(inputs, [settings], dtype="float32", client=start_client(3))
