@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from bcnmf_dask.fitting.checkpointing import Checkpointing
 from bcnmf_dask.fitting.factorize import Out, factorize
 from bcnmf_dask.fitting.loop import Callback
 from bcnmf_dask.fitting.parameters import alpha_for, check_parameter, loss_named
+from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.settings import Settings
 
 
@@ -149,14 +151,15 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
         Parameters
         ----------
         target, background : array, CSR, Dask array, DataArray, AnnData, DataFrame, path, or from `split`
-            Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``
-            or ``.npz``. Usages come back as NumPy; for arrays of CuPy as CuPy; for a DataArray as DataArray; for a
-            Dask array or a path as a lazy Dask array over the store ``out``.
+            Cells x features, non-negative. A path is a Zarr array, an AnnData ``.zarr`` or ``.h5ad``, ``.npy``,
+            ``.npz``, ``.csv`` or ``.tsv`` (also ``.gz``). Usages come back as NumPy; for arrays of CuPy as CuPy; for a
+            DataArray as DataArray; for a Dask array or a path as a lazy Dask array over the store ``out``.
         y : None or one-dimensional labels, ignored
             For scikit-learn's conventions. A table here is refused: the background is given by name.
         client : Client, str, False or None
             Where to run. None: the current Dask client if an input is a Dask collection and one is active,
-            else this process. False: this process. A client, an address, or a scheduler file: that cluster.
+            else this process. False: this process. A client, an address, or the path of a scheduler file (of any
+            name): that cluster; inside a task of it, `distributed.get_client` may be given.
             ``"local"``: a cluster on this machine for the length of the fit, ``"local-cuda"``: one on its CUDA devices.
         device : {"auto", "cpu", "cuda"}
             What every process computes on; ``"auto"`` is a CUDA device where CuPy and one are there.
@@ -215,6 +218,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             check_path("out", out)
         if checkpoint is not None:
             check_path("checkpoint", checkpoint)
+        request = Request(self._given_otherwise(settings))
         inputs = read_inputs(target, background, features=features, layer=layer, mask_var=mask_var)
         (result,) = factorize(
             inputs,
@@ -225,6 +229,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             outs=[out],
             callbacks=callbacks,
             checkpoint=None if checkpoint is None else Checkpointing(checkpoint, checkpoint_every, resume),
+            request=request,
         )
         self._learn(result)
         warn_of(result)
@@ -254,6 +259,17 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             converged_usages=self.converged_usages,
             start=start,
         )
+
+    def _given_otherwise(self, settings: Settings) -> dict[str, Any]:
+        """The parameters that the settings record in another way than they were given."""
+        resolved = settings.described()
+        given = {name: getattr(self, name) for name in ("alpha", "loss", "random_state")}
+        return {name: _as_given(value) for name, value in given.items() if value != resolved[name]}
+
+
+def _as_given(value: Any) -> Any:
+    """What JSON can hold of it."""
+    return value if value is None or isinstance(value, str | Real) else type(value).__name__
 
 
 def _check_callbacks(callbacks: Any) -> None:

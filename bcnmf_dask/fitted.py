@@ -16,6 +16,7 @@ from bcnmf_dask.errors import CollapseWarning, InputError, ResultWarning
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.parameters import check_parameter
 from bcnmf_dask.fitting.profiles import Surroundings
+from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.results.result import load_result, save_result
@@ -121,6 +122,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
         if out is not None:
             check_path("out", out)
         fitted = self.result_
+        request = Request(derived_from=fitted.described())
         inputs = read_rows(rows, features=fitted.features, n_features=self.n_features_in_, layer=layer)
         self._refuse_other_layer(inputs)
         settings = Settings(
@@ -142,6 +144,7 @@ class FittedMixin(TransformerMixin, BaseEstimator):
             device=device,
             outs=[out],
             fixed=Surroundings(fitted.profile, fitted.floor),
+            request=request,
         )
         return result
 
@@ -217,12 +220,15 @@ class FittedMixin(TransformerMixin, BaseEstimator):
 
     def _refuse_other_layer(self, inputs: Inputs) -> None:
         """Counts of one layer say nothing about those of another: new rows are of the layer that was fitted."""
-        fitted = self.result_.parameters
-        if fitted["has_layers"] and inputs.has_layers and inputs.layer != fitted["layer"]:
+        fitted, table = self.result_.provenance.origin("target").matrix, inputs.sides["target"].table
+        if fitted is None or table.layers is None:
+            return
+        layer = fitted.removeprefix("layers/") if fitted != "X" else None
+        if table.layer != layer:
             raise InputError(
-                f"rows: the AnnData was read from {_layer_words(inputs.layer)}, but the fit from "
-                f"{_layer_words(fitted['layer'])}. Expected the same values: "
-                + ("leave layer= out" if fitted["layer"] is None else f"give layer={fitted['layer']!r}")
+                f"rows: the AnnData was read from {_layer_words(table.layer)}, but the fit from "
+                f"{_layer_words(layer)}. Expected the same values: "
+                + ("leave layer= out" if layer is None else f"give layer={layer!r}")
                 + " (to split, if it chose the rows), or copy the right values there."
             )
 

@@ -87,7 +87,7 @@ def layered(counts):
 def test_transform_reads_the_layer_of_the_fit_or_refuses(tmp_path):
     make(alpha=0.0).fit(layered(X), layer="counts").save(tmp_path / "fit.zarr")
     model = BCNMF.load(tmp_path / "fit.zarr")
-    assert model.result_.parameters["layer"] == "counts"
+    assert model.result_.provenance.origin("target").matrix == "layers/counts"
     with pytest.raises(InputError, match=r"^rows: .* from X, but the fit from layer 'counts'.*give layer='counts'"):
         model.transform(layered(Y))
     expected = make(alpha=0.0).fit(X).transform(Y)

@@ -43,8 +43,8 @@ def show_run(console: Console, run: Mapping[str, Any], step: str = "sweep") -> N
     """
     for name, value in run.items():
         logger.info("%s: %s", name.replace("_", " "), _listed(value) if isinstance(value, Mapping) else value)
-    for noun, count in _all_zero(run):
-        say(console, "all zero  ", f"{_counted(count, noun)}, kept as {'it is' if count == 1 else 'they are'}")
+    for noun, count in all_zero(run):
+        say(console, "all zero  ", f"{counted(count, noun)}, kept as {'it is' if count == 1 else 'they are'}")
     if run["resumed_from"]:
         say(console, "resumed   ", f"after {step} {run['resumed_from']}")
     lost, replayed = run.get("workers_lost", 0), run.get("replayed", 0)
@@ -52,12 +52,12 @@ def show_run(console: Console, run: Mapping[str, Any], step: str = "sweep") -> N
         say(
             console,
             "repaired  ",
-            f"{_counted(lost, 'worker')} lost, {_counted(replayed, 'shard')} of rows read again and brought up to "
+            f"{counted(lost, 'worker')} lost, {counted(replayed, 'shard')} of rows read again and brought up to "
             "date; the result is as if nothing had happened",
         )
 
 
-def _all_zero(run: Mapping[str, Any]) -> list[tuple[str, int]]:
+def all_zero(run: Mapping[str, Any]) -> list[tuple[str, int]]:
     """What is all zero, in words, and how many there are."""
     counts = {f"{role} row": count for role, count in run.get("zero_rows", {}).items()}
     counts["feature"] = run.get("zero_features", 0)
@@ -68,5 +68,6 @@ def _listed(counts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """How many of what."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from bcnmf_dask.cli.given import Data, Given, data_of
 from bcnmf_dask.cli.options import DEFAULTS
 from bcnmf_dask.cli.plan import correction, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
-from bcnmf_dask.cli.recovery import Checkpoint, CheckpointEvery, Resume, recovery, resumable
+from bcnmf_dask.cli.recovery import Checkpoint, CheckpointEvery, Resume, command_to_keep, recovery, resumable
 from bcnmf_dask.cli.running import client_of, place_of
 from bcnmf_dask.cli.talking import in_options, in_words, print_summary, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
@@ -21,6 +21,7 @@ from bcnmf_dask.estimator import BCNMF
 from bcnmf_dask.fitting.course import Course, course_of
 from bcnmf_dask.fitting.loop import Callback
 from bcnmf_dask.fitting.parameters import check_batches
+from bcnmf_dask.fitting.provenance import by_command
 from bcnmf_dask.planning import plan_fit
 
 HELP = """\
@@ -113,7 +114,7 @@ def fit(
     )
     course = course_of(solver, max_iter)
     limit = dask.config.set({} if memory_limit is None else {"bcnmf-dask.memory-limit": memory_limit})
-    with in_words(verbose) as console, resumable(checkpoint, resume), limit:
+    with in_words(verbose) as console, resumable(checkpoint, resume), limit, by_command(command_to_keep()):
         data = data_of(given)
         corrections = [] if quiet else _show_plan(console, data, model, client, device, course)
         shown = partial(describe, step=course.step)

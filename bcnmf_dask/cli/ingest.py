@@ -42,7 +42,11 @@ STEPS = {
 
 Source = Annotated[
     str,
-    typer.Argument(metavar="SOURCE", help="An AnnData .zarr or .h5ad, a Zarr array, .npy or .npz.", show_default=False),
+    typer.Argument(
+        metavar="SOURCE",
+        help=f"{options.KINDS_OF_FILES[0].upper()}{options.KINDS_OF_FILES[1:]}.",
+        show_default=False,
+    ),
 ]
 Store = Annotated[str, typer.Argument(metavar="OUT", help="The .zarr to write. Never overwrites.", show_default=False)]
 GoOn = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import bcnmf_dask
-from bcnmf_dask.cli import benchmark, demo, fit, ingest, plan
+from bcnmf_dask.cli import benchmark, demo, fit, info, ingest, plan
 from bcnmf_dask.cli.talking import reflowed
 
 HELP = """\
@@ -40,6 +40,7 @@ app = typer.Typer(
 )
 app.command("demo", help=reflowed(demo.HELP))(demo.demo)
 app.command("fit", help=reflowed(fit.HELP), no_args_is_help=True)(fit.fit)
+app.command("info", help=reflowed(info.HELP), no_args_is_help=True)(info.info)
 app.command("plan", help=reflowed(plan.HELP), no_args_is_help=True)(plan.plan)
 app.add_typer(benchmark.app, name="benchmark")
 app.command("ingest", help=reflowed(ingest.HELP), no_args_is_help=True)(ingest.ingest)

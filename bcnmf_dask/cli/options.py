@@ -48,11 +48,13 @@ def checked_loss(param: typer.CallbackParam, value: Any) -> Any:
     return checked(param, loss_named(value))
 
 
+KINDS_OF_FILES = "an AnnData .zarr or .h5ad, a Zarr array, .npy, .npz, .csv or .tsv (also .gz)"
+
 First = Annotated[
     str,
     typer.Argument(
         metavar="TARGET|STORE",
-        help="The target: an AnnData .zarr or .h5ad, a Zarr array, .npy or .npz. With --key: the one store of both.",
+        help=f"The target: {KINDS_OF_FILES}. With --key: the one store of both.",
         show_default=False,
     ),
 ]

@@ -13,6 +13,7 @@ import typer
 
 from bcnmf_dask.cli.options import RECOVERY, checked
 from bcnmf_dask.cli.signals import sigterm_as_ctrl_c
+from bcnmf_dask.data.locations import shown
 from bcnmf_dask.errors import BCNMFError, CheckpointError, InputError, OutputError, Preempted
 from bcnmf_dask.estimator import BCNMF
 from bcnmf_dask.results.checkpoints import CheckpointStore
@@ -116,6 +117,19 @@ def command_to_resume(resumes: bool) -> str:
     given = sys.argv[1:]
     # Next to the subcommand, because after a "--" it would be the name of a file.
     return shlex.join([*_program(), *given[:1], *["--resume"] * (not resumes), *given[1:]])
+
+
+def command_to_keep() -> str:
+    """The command line of this process, quoted for a shell; its URLs without credentials, as others may read it."""
+    return shlex.join([*_program(), *map(_without_credentials, sys.argv[1:])])
+
+
+def _without_credentials(argument: str) -> str:
+    """An argument that is a URL, or an option with one behind its ``=``, as messages show it."""
+    option, equals, value = argument.partition("=")
+    if equals and option.startswith("-"):
+        return f"{option}={shown(value)}"
+    return shown(argument)
 
 
 def _would_fail_again(error: Exception) -> bool:

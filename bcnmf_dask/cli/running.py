@@ -16,7 +16,7 @@ Scheduler = Annotated[
 ]
 SchedulerFile = Annotated[
     str | None,
-    typer.Option(metavar="FILE.json", help="The file a running Dask scheduler wrote.", rich_help_panel=RUNNING),
+    typer.Option(metavar="FILE", help="The file a running Dask scheduler wrote.", rich_help_panel=RUNNING),
 ]
 Local = Annotated[
     bool, typer.Option("--local", help="A cluster of worker processes on this machine.", rich_help_panel=RUNNING)
@@ -55,13 +55,13 @@ def client_of(scheduler: str | None, scheduler_file: str | None, local: bool, lo
     if sum((scheduler is not None, scheduler_file is not None, local, local_cuda)) > 1:
         places = "--scheduler, --scheduler-file, --local, --local-cuda"
         raise typer.BadParameter("give one of them at most.", param_hint=places)
-    if scheduler_file is not None and not (scheduler_file.endswith(".json") and Path(scheduler_file).is_file()):
+    if scheduler_file is not None and not Path(scheduler_file).is_file():
         raise typer.BadParameter(
-            f"there is no file {scheduler_file!r} that ends in .json. Give the file that "
-            "`dask scheduler --scheduler-file FILE.json` writes.",
+            f"there is no file {scheduler_file!r}. Give the file that `dask scheduler --scheduler-file FILE` writes.",
             param_hint="--scheduler-file",
         )
-    return "local" if local else "local-cuda" if local_cuda else scheduler or scheduler_file or False
+    file = scheduler_file and str(Path(scheduler_file).absolute())  # or the name "local" would mean a local cluster
+    return "local" if local else "local-cuda" if local_cuda else scheduler or file or False
 
 
 def where(client: str | bool) -> str:

@@ -55,6 +55,7 @@ def in_options(message: str) -> str:
     >>> in_options("alpha: got 3. Give layer= or use loss='frobenius'.")
     '--alpha: got 3. Give --layer or use --loss frobenius.'
     """
+    message = message.replace("client=False", "neither --local nor --scheduler")
     given = _GIVEN.sub(lambda found: _option(found[1], found[3] or ""), message)
     return _NAMED.sub(lambda found: OPTIONS[found[1] or found[2]], given)
 

@@ -15,14 +15,20 @@ import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
+from bcnmf_dask.data.elements import open_element, refuse_unwritten
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.locations import Stamp, shown, stamp_of
 from bcnmf_dask.data.patience import patiently
-from bcnmf_dask.data.stored import open_group
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.kernels.checksum import checksum_of
 
 Names = NDArray[np.object_]
+
+SOME_NAMES = 1000
+"""From either end of all names, that tell them from those of another store."""
+INDEX_NAMES = ("_index", "index", "obs_names", "var_names", "row_names")
+"""What the names of a table without attributes may be called."""
 
 
 class Annotation(Protocol):
@@ -97,28 +103,31 @@ class StoredAnnotation:
         Absolute, or a URL.
     element : {"obs", "var"}
     stamp : Stamp
-        Of its names as they were at first: those of a store that took its place belong to other rows.
+        Of its names as they were at first: where it is the same, nothing has changed.
+    proof : int
+        Of how many names there were at first, and of some: those of a store that took its place belong to other rows.
     """
 
     path: str
     element: str
     stamp: Stamp
+    proof: int
 
     named = True
 
     def names(self, start: int, stop: int) -> Names:
-        """See :meth:`Annotation.names`; waits for a store that is out of reach, as a long fit asks for them last."""
+        """See :meth:`Annotation.names`; waits for a store that is out of reach."""
         return patiently(self.path, lambda: self._names(start, stop))
 
     def _names(self, start: int, stop: int) -> Names:
         with reading(shown(self.path)):
             frame = self._open()
-            if _stamp(self.path, self.element, frame) != self.stamp:
+            if _stamp(self.path, self.element, frame) != self.stamp and _proof(frame) != self.proof:
                 raise InputError(
-                    f"{shown(self.path)!r} has changed since it was first opened: its {self.element} may name others "
-                    "now. Leave a store alone while it is in use."
+                    f"{shown(self.path)!r} has changed since it was first opened: its {self.element} names others now. "
+                    "Leave a store alone while it is in use."
                 )
-            return as_names(_strings(frame[frame.attrs["_index"]])[start:stop])
+            return _names_of(frame, start, stop)
 
     def index(self) -> Annotation:
         """See :meth:`Annotation.index`: it holds nothing else."""
@@ -127,12 +136,14 @@ class StoredAnnotation:
     def columns(self) -> list[str]:
         """See :meth:`Annotation.columns`."""
         with reading(shown(self.path)):
-            return [str(column) for column in self._open().attrs["column-order"]]
+            return [as_text(column) for column in self._open().attrs["column-order"]]
 
     def column(self, key: str) -> "pd.Series[Any]":
         """See :meth:`Annotation.column`."""
         with reading(shown(self.path)):
-            return pd.Series(anndata.io.read_elem(self._open()[key]))
+            stored = self._open()[key]
+            refuse_unwritten(stored, f"{self.element}/{key}", shown(self.path))
+            return pd.Series(anndata.io.read_elem(stored))
 
     def is_categorical(self, key: str) -> bool:
         """See :meth:`Annotation.is_categorical`."""
@@ -142,40 +153,107 @@ class StoredAnnotation:
     def whole(self) -> pd.DataFrame:
         """See :meth:`Annotation.whole`."""
         with reading(shown(self.path)):
-            frame: pd.DataFrame = anndata.io.read_elem(self._open())
+            stored = self._open()
+            refuse_unwritten(stored, self.element, shown(self.path))
+            frame: pd.DataFrame = anndata.io.read_elem(stored)
             return frame
 
     def _open(self) -> Any:
-        return open_group(self.path)[self.element]
+        return open_element(self.path, self.element)
 
 
 def stored_annotation(path: str, element: str) -> Annotation:
-    """``obs`` or ``var`` of the AnnData at the absolute ``path``; read whole if older than AnnData 0.8."""
+    """``obs`` or ``var`` of the AnnData at the absolute ``path``; read whole if not as AnnData has it since 0.8.
+
+    Raises
+    ------
+    InputError
+        If it, or the names in it, cannot be read.
+    """
     with reading(shown(path)):
-        frame = open_group(path)[element]
+        frame = open_element(path, element)
         if frame.attrs.get("encoding-version") == "0.2.0":
-            return StoredAnnotation(path, element, _stamp(path, element, frame))
-        if not isinstance(frame, h5py.Dataset):
+            return StoredAnnotation(path, element, _stamp(path, element, frame), _proof(frame))
+        refuse_unwritten(frame, element, shown(path))
+        if isinstance(frame, h5py.Dataset | zarr.Array):
+            # Before AnnData 0.7 it was one compound array, which only read_h5ad knows how to translate.
+            return FrameAnnotation(getattr(anndata.read_h5ad(path, backed="r"), element))
+        if "encoding-type" in frame.attrs:
             return FrameAnnotation(anndata.io.read_elem(frame))
-        # Before AnnData 0.7 it was one compound array, which only read_h5ad knows how to translate.
-        return FrameAnnotation(getattr(anndata.read_h5ad(path, backed="r"), element))
+        return FrameAnnotation(_frame_without_encoding(frame))
+
+
+def _frame_without_encoding(group: Any) -> pd.DataFrame:
+    """A table as converters write it, without the attributes by which AnnData knows one."""
+    said = as_text(group.attrs.get("_index", "_index"))
+    name = next((one for one in (said, *INDEX_NAMES) if one in group), None)
+    columns = {key: column for key in group if key != name and np.ndim(column := _column_of(group[key])) == 1}
+    if name is None:
+        return pd.DataFrame(columns)
+    return pd.DataFrame(columns, index=pd.Index(as_names(anndata.io.read_elem(group[name]))))
+
+
+def _column_of(stored: Any) -> Any:
+    """A column of such a table; codes that refer to their categories, as before AnnData 0.8, become these."""
+    values = anndata.io.read_elem(stored)
+    if "categories" not in stored.attrs:
+        return values
+    categories = stored.attrs["categories"]
+    categories = stored.file[categories] if isinstance(categories, h5py.Reference) else stored.parent[categories]
+    return pd.Categorical.from_codes(values, pd.Index(as_names(anndata.io.read_elem(categories))))
 
 
 def _stamp(path: str, element: str, frame: Any) -> Stamp:
-    return stamp_of(path, f"{element}/{frame.attrs['_index']}")
+    return stamp_of(path, f"{element}/{as_text(frame.attrs['_index'])}")
+
+
+def _proof(frame: Any) -> int:
+    """Of the number of names, the first and the last."""
+    length = _length(frame[as_text(frame.attrs["_index"])])
+    some = np.concatenate([_names_of(frame, 0, SOME_NAMES), _names_of(frame, max(length - SOME_NAMES, 0), length)])
+    return checksum_of(np.array([length]), np.frombuffer("\n".join(some).encode(), np.uint8))
+
+
+def _length(index: Any) -> int:
+    return int(index.shape[0]) if hasattr(index, "shape") else len(anndata.io.read_elem(index))
+
+
+def _names_of(frame: Any, start: int, stop: int) -> Names:
+    """Some names of an open table.
+
+    Raises
+    ------
+    InputError
+        If they are no text in UTF-8.
+    """
+    name = as_text(frame.attrs["_index"])
+    refuse_unwritten(frame[name], name, frame.name)
+    try:
+        return as_names(_strings(frame[name])[start:stop])
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the names in {frame.name}/{name} cannot be read as text: of the rows {start} to {stop}, one holds "
+            f"{error.object!r}, which is not UTF-8. Read it where it was written and write its names again "
+            "(with anndata: adata.obs_names = ...; adata.write_h5ad(path)), or give names in UTF-8."
+        ) from error
 
 
 def _strings(index: Any) -> Any:
     """Something that slices to the stored names; read whole only where AnnData stores more than one array."""
     if isinstance(index, h5py.Group | zarr.Group):
         return anndata.io.read_elem(index)
-    return index.asstr() if isinstance(index, h5py.Dataset) else index
+    return index.asstr() if isinstance(index, h5py.Dataset) and index.dtype.kind in "OS" else index
+
+
+def as_text(value: Any) -> str:
+    """Text that a library stored as text or as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def as_names(values: Any) -> Names:
     """``values`` as an object array of str."""
     names: Names = np.empty(len(values), dtype=object)
-    names[:] = [str(value) for value in values]
+    names[:] = [as_text(value) for value in values]
     return names
 
 

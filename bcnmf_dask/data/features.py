@@ -46,7 +46,7 @@ def features_of(table: Table, mask: Mask | None) -> Features:
     return Features(names, width, mask)
 
 
-def align(target: Features, background: Features, matching: Matching) -> tuple[Columns, Columns]:
+def shared(target: Features, background: Features, matching: Matching) -> tuple[Columns, Columns]:
     """Columns of each input that hold the same features in the same order, that of the target.
 
     Parameters
@@ -58,17 +58,27 @@ def align(target: Features, background: Features, matching: Matching) -> tuple[C
     Returns
     -------
     target_columns, background_columns : ndarray of int64, of the same length
-        Of the features that are in neither input left out by its mask.
 
     Raises
     ------
     InputError
-        If the features differ (``"strict"``), none is left, or there are no names and the widths differ.
+        If the features differ (``"strict"``), none is shared, or there are no names and the widths differ.
     """
     if target.names is None or background.names is None:
-        columns, other_columns = _by_position(target.width, background.width)
-    else:
-        columns, other_columns = _by_name(target.names, background.names, matching)
+        return _by_position(target.width, background.width)
+    return _by_name(target.names, background.names, matching)
+
+
+def selected(
+    target: Features, background: Features, columns: Columns, other_columns: Columns
+) -> tuple[Columns, Columns]:
+    """Of the columns of the same features, those that are in neither input left out by its mask.
+
+    Raises
+    ------
+    InputError
+        If none is left.
+    """
     kept = target.selected(columns) & background.selected(other_columns)
     if not kept.any():
         raise InputError(

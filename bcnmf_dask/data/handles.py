@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -12,9 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from bcnmf_dask.data.matrices import sparse_dtype
 from bcnmf_dask.data.sources import Cuts, dense_cuts
 from bcnmf_dask.data.strips import CsrStrip, DenseStrip, Leftovers, Strip, sorted_rows
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.failures.explaining import explained
+from bcnmf_dask.kernels.checksum import checksum_of
 
 _headers = Lock()
 """NumPy has Python parse a header, which at times fails in one of two threads that parse (CPython issue 106905)."""
@@ -22,17 +26,13 @@ _headers = Lock()
 
 @contextmanager
 def reading(location: str) -> Iterator[None]:
-    """Turn whatever a reader raises on a damaged or vanished store into an InputError that names it."""
+    """Turn whatever a reader raises into an InputError that names the store, and says what is wrong with it."""
     try:
         yield
     except (InputError, MemoryError):
         raise
     except Exception as error:  # every codec and file library fails in its own way
-        raise InputError(
-            f"{location!r} could not be read ({type(error).__name__}: {error}). It may be truncated, damaged "
-            "or not what its name says: copy or write it again, and try to open it with the library that "
-            "wrote it."
-        ) from error
+        raise InputError(explained(location, error)) from error
 
 
 def map_npy(path: str | os.PathLike[str]) -> np.memmap[Any, Any]:
@@ -99,6 +99,11 @@ class DenseRows:
         """Of the rows that are decoded together."""
         return _chunk_length(self.array) * math.prod(self.shape[1:]) * self.dtype.itemsize
 
+    @property
+    def proof(self) -> int:
+        """Of nothing: no values are read to open it."""
+        return 0
+
     def strip(self, start: int) -> Strip:
         """Rows from ``start`` on, to be read in blocks."""
         return DenseStrip(self.array, self._leftovers, start)
@@ -122,9 +127,8 @@ class CsrRows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the stored values."""
-        dtype: np.dtype[Any] = self.data.dtype
-        return dtype
+        """Of the values as they are read."""
+        return sparse_dtype(self.data.dtype)
 
     @property
     def sparse(self) -> bool:
@@ -143,6 +147,11 @@ class CsrRows:
     def chunk_bytes(self) -> int:
         """Of the values, and their columns, that are decoded together."""
         return sum(_chunk_length(part) * part.dtype.itemsize for part in (self.data, self.indices))
+
+    @cached_property
+    def proof(self) -> int:
+        """Checksum of the row pointers."""
+        return checksum_of(self.indptr)
 
     def strip(self, start: int) -> Strip:
         """Rows from ``start`` on, to be read in blocks."""

@@ -1,6 +1,6 @@
 """Anything a user holds -> stores of rows that can be sliced, a role for each row, one set of features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,19 +9,22 @@ from bcnmf_dask.data.features import (
     Columns,
     Features,
     Matching,
-    align,
     check_matching,
     features_of,
     fitted_columns,
     left_out_by_case,
     or_none,
+    selected,
+    shared,
 )
-from bcnmf_dask.data.kinds import open_table
+from bcnmf_dask.data.orientation import oriented, oriented_like
+from bcnmf_dask.data.origins import open_with_origin
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.stored import PathSource
-from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, Wrap
+from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, Wrap, named
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.results.provenance import FeatureMatch
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -66,14 +69,12 @@ class Inputs:
         Whether the workers write the usages to a store (path or Dask in).
     layer_note : str
         A sentence: where the raw counts of this input may be.
-    layer : str or None
-        The layer of the target that is used; None for ``X``, and for what has no layers.
-    has_layers : bool
-        Whether the target is an AnnData.
     called : mapping of role to str
         What messages call each role.
     sides : mapping of role to Labelled
         Each role as it was given, with all that is known about its rows.
+    matching : FeatureMatch or None
+        How features were brought together; None where there is only one side.
     notes : tuple of str
         Sentences about features that a fit warns with.
     """
@@ -86,21 +87,20 @@ class Inputs:
     wraps: Mapping[Role, Wrap]
     lazy: bool
     layer_note: str
-    layer: str | None
-    has_layers: bool
     called: Mapping[Role, str]
     sides: Mapping[Role, Labelled]
+    matching: FeatureMatch | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def labels(self) -> dict[Role, str]:
-        """What the caller calls the rows of each role: the labels they were chosen by, or the name of the role."""
-        return {role: part.label or self.called[role] for role, part in self.sides.items()}
 
     @property
     def paths(self) -> tuple[PathSource | None, ...]:
         """Per store, its source if that is a path, which any process can read, any number of times; else None."""
         return tuple(one.source if isinstance(one.source, PathSource) else None for one in self.stores)
+
+    def close(self) -> None:
+        """Let go the files that this process has opened to read them, so that they can be written again."""
+        for source in filter(None, self.paths):
+            source.close()
 
 
 def read_inputs(
@@ -140,11 +140,17 @@ def read_inputs(
         parts["background"] = _part("background", background, layer, None)
     _refuse_needless(layer, parts)
     sides = {role: _features(role, part) for role, part in parts.items()}
-    columns = align(sides["target"], sides.get("background", sides["target"]), features)
+    pair = (sides["target"], sides.get("background", sides["target"]))
+    with oriented(parts["target"].table, parts.get("background", parts["target"]).table):
+        both = shared(*pair, features)
+        columns = selected(*pair, *both)
     names = [side.names[taken] for side, taken in zip(sides.values(), columns, strict=False) if side.names is not None]
     taken = dict(zip(parts, columns, strict=False))
     inputs = _assemble(parts, taken, names[0] if names else None, {role: role for role in parts})
-    return replace(inputs, notes=tuple(left_out_by_case(*sides.values())) if len(sides) == 2 else ())
+    if len(sides) == 1:
+        return inputs
+    match = FeatureMatch(features, _means(side.names for side in pair), len(both[0]))
+    return replace(inputs, matching=match, notes=tuple(left_out_by_case(*pair)))
 
 
 def read_rows(rows: Any, *, features: Names | None, n_features: int, layer: str | None = None) -> Inputs:
@@ -168,11 +174,16 @@ def read_rows(rows: Any, *, features: Names | None, n_features: int, layer: str 
     part = _part("rows", rows, layer, None)
     _refuse_needless(layer, {"target": part})
     side = _features("rows", part)
-    with about("rows"):
+    with about("rows"), oriented_like(features, part.table):
         columns = fitted_columns(side, features, n_features)
-    return _assemble(
-        {"target": part}, {"target": columns}, None if side.names is None else side.names[columns], {"target": "rows"}
-    )
+    names = None if side.names is None else side.names[columns]
+    inputs = _assemble({"target": part}, {"target": columns}, names, {"target": "rows"})
+    return replace(inputs, matching=FeatureMatch("fitted", _means((side.names, features)), n_features))
+
+
+def _means(names: Iterable[Names | None]) -> str:
+    """What tells which features are the same."""
+    return "position" if any(one is None for one in names) else "name"
 
 
 def _refuse_needless(layer: str | None, parts: Mapping[Role, Labelled]) -> None:
@@ -185,10 +196,11 @@ def _refuse_needless(layer: str | None, parts: Mapping[Role, Labelled]) -> None:
 def _part(argument: str, value: Any, layer: str | None, mask_var: FeatureMask | None) -> Labelled:
     with about(argument):
         if not isinstance(value, Labelled):
-            table = open_table(value, layer)
-            return Labelled(table, None, table.feature_mask(mask_var))
+            table = open_with_origin(value, layer)
+            return Labelled(table, None, table.feature_mask(mask_var), mask_var=named(mask_var))
         if layer is not None or mask_var is not None:
             raise InputError("layer and mask_var were given with rows chosen by split; give them to split instead.")
+        value.refuse_other_labels()
         return value
 
 
@@ -206,8 +218,6 @@ def _assemble(
         wraps={role: part.table.wrap(part.rows) for role, part in parts.items()},
         lazy=any(part.table.lazy for part in parts.values()),
         layer_note=target.layer_note,
-        layer=target.layer,
-        has_layers=target.layers is not None,
         called=called,
         sides=parts,
     )

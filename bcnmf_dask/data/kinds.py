@@ -16,8 +16,10 @@ from anndata import AnnData
 from bcnmf_dask.backend import is_on_device
 from bcnmf_dask.data import readers
 from bcnmf_dask.data.handles import reading
-from bcnmf_dask.data.locations import exists, holds_zarr, is_location, is_url, shown
+from bcnmf_dask.data.locations import exists, holds_zarr, is_file, is_location, is_url, shown
+from bcnmf_dask.data.others import other_file, other_object
 from bcnmf_dask.data.tables import Labelled, Table
+from bcnmf_dask.data.texts import separator_of
 from bcnmf_dask.errors import InputError
 
 
@@ -43,6 +45,10 @@ def _is_zarr(value: Any) -> bool:
     return _ends_with(".zarr")(value) or (is_location(value) and holds_zarr(value))
 
 
+def _is_text(value: Any) -> bool:
+    return is_location(value) and separator_of(value) is not None
+
+
 KINDS: tuple[Kind, ...] = (
     Kind("a NumPy array", _is_a(np.ndarray), lambda value, _: readers.from_array(value)),
     Kind("a SciPy CSR matrix", sp.issparse, lambda value, _: readers.from_array(value)),
@@ -54,7 +60,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("a path or URL of a .zarr", _is_zarr, readers.from_zarr),
     Kind("a path to an .h5ad", _ends_with(".h5ad"), readers.from_anndata_path),
     Kind("to an .npy", _ends_with(".npy"), lambda value, _: readers.from_npy(value)),
-    Kind("or to an .npz", _ends_with(".npz"), lambda value, _: readers.from_npz(value)),
+    Kind("to an .npz", _ends_with(".npz"), lambda value, _: readers.from_npz(value)),
+    Kind("or to a .csv, .tsv or .txt (also with .gz)", _is_text, lambda value, _: readers.from_text(value)),
 )
 
 
@@ -68,11 +75,14 @@ def open_table(value: Any, layer: str | None) -> Table:
     """
     if is_location(value):
         _check_place(value)
+        _refuse_other(value)
     for kind in KINDS:
         if kind.accepts(value):
             return kind.read(value, layer)
     got = f"the path {shown(value)!r}" if is_location(value) else f"an object of type {type(value).__name__}"
-    raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.")
+    instead = None if is_location(value) else other_object(value)
+    repair = f" Here: {instead}." if instead else ""
+    raise InputError(f"got {got}; expected {', '.join(kind.words for kind in KINDS)}.{repair}")
 
 
 def refuse_table(y: Any) -> None:
@@ -92,6 +102,19 @@ def refuse_table(y: Any) -> None:
             f"y: got a table ({type(y).__name__}) in the second place, which is for labels and is not used. "
             "Expected the background by its name: fit(target, background=...)."
         )
+
+
+def _refuse_other(path: str | os.PathLike[str]) -> None:
+    """Refuse a local file or folder that is known to be of a kind that is not read."""
+    if is_url(path) or holds_zarr(path) or (_is_read(path) and is_file(path) and not _ends_with(".zarr")(path)):
+        return
+    found = other_file(path, _is_read)
+    if found:
+        raise InputError(f"{os.fspath(path)!r} is {found}.")
+
+
+def _is_read(path: Any) -> bool:
+    return any(kind.accepts(path) for kind in KINDS)
 
 
 def _check_place(path: str | os.PathLike[str]) -> None:

@@ -105,9 +105,14 @@ def _stamp_of_file(files: Any, path: str) -> Stamp:
 def shown(location: Location) -> str:
     """The location for messages: without the password and the query that a URL may have."""
     given = os.fspath(location)
-    if not is_url(given):
-        return given
-    scheme, _, rest = given.partition("://")
+    # One store inside another has a URL for each.
+    return "::".join(map(_shown, given.split("::"))) if is_url(given) else given
+
+
+def _shown(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
     host, slash, path = rest.partition("?")[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 

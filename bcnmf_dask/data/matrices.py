@@ -6,6 +6,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, csr_of, is_sparse, to_host
 from bcnmf_dask.errors import InputError
@@ -73,6 +74,7 @@ def csr_from(data: Any, indices: Any, indptr: Any, shape: Sequence[int]) -> sp.c
     InputError
         If they contradict each other.
     """
+    data = np.asarray(data).astype(sparse_dtype(data.dtype), copy=False)
     try:
         rows = sp.csr_array((data, indices, indptr), shape=tuple(shape), copy=False)
         rows.check_format(full_check=True)
@@ -81,6 +83,28 @@ def csr_from(data: Any, indices: Any, indptr: Any, shape: Sequence[int]) -> sp.c
             f"got a damaged CSR matrix ({error}). Build or write it again from its rows, columns and values."
         ) from error
     return rows
+
+
+def sparse_dtype(stored: Any) -> np.dtype[Any]:
+    """The type in which SciPy can hold stored values: of this machine's byte order, and not of half precision."""
+    dtype: np.dtype[Any] = np.dtype(stored).newbyteorder("=")
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+def whole_numbers(indices: NDArray[Any]) -> NDArray[Any]:
+    """Stored column or row numbers, of whatever type, as signed ones of this machine.
+
+    Raises
+    ------
+    ValueError
+        If there is one that is not whole, or too large.
+    """
+    if indices.dtype in (np.int32, np.int64):
+        return indices
+    whole = indices.astype(np.int64)
+    if (whole != indices).any():
+        raise ValueError("the matrix has row or column numbers that are no whole numbers")
+    return whole
 
 
 def check_kind(shape: Sequence[int], dtype: Any) -> None:

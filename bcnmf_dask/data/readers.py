@@ -1,7 +1,7 @@
 """One reader for each kind of input: what a user holds -> a :class:`~.tables.Table`.
 
 Values are looked at later, by whoever computes on them: here no path or Dask array is read (but for
-``.npz``).
+``.npz`` and tables of text).
 """
 
 import os
@@ -9,19 +9,26 @@ from dataclasses import replace
 from typing import Any
 
 import dask.array as da
+import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
 from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
 
 from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
+from bcnmf_dask.data.archives import read_archive
+from bcnmf_dask.data.elements import open_group
 from bcnmf_dask.data.handles import reading
-from bcnmf_dask.data.locations import Location, absolute
-from bcnmf_dask.data.matrices import as_rows, check_matrix, csr_from
+from bcnmf_dask.data.hdf5 import path_of
+from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_url
+from bcnmf_dask.data.matrices import as_rows, check_matrix
+from bcnmf_dask.data.others import layout_of
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
-from bcnmf_dask.data.stored import AnnDataSource, NpySource, ZarrArraySource, open_group
+from bcnmf_dask.data.stored import AnnDataSource, NpySource, OpenSource, ZarrArraySource
 from bcnmf_dask.data.tables import IntoDataArray, IntoDevice, Table
+from bcnmf_dask.data.texts import read_text
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
 
@@ -81,15 +88,15 @@ def from_data_array(array: xr.DataArray) -> Table:
 
 
 def from_anndata(adata: AnnData, layer: str | None) -> Table:
-    """An AnnData in memory, or one opened with ``backed``, whose values are then read from its file."""
+    """An AnnData as it is in memory; of one opened with ``backed``, ``X`` is read from its file."""
     obs, var = (FrameAnnotation(_in_memory(frame)) for frame in (adata.obs, adata.var))
-    if adata.isbacked:
-        return replace(_from_backed(adata, layer), obs=obs, var=var)
-    values = adata.X if layer is None else adata.layers.get(layer)
     layers = tuple(adata.layers)
+    if adata.isbacked and layer is None:
+        return Table(backed_x(adata), obs, var, layers, lazy=True)
+    values = adata.X if layer is None else adata.layers.get(layer)
     if values is None:
-        raise no_values(layer, layers)
-    source = _array_source(values)
+        raise no_values(layer, layers, has_raw=getattr(adata, "raw", None) is not None)
+    source = _array_source(values, "X" if layer is None else f"layers[{layer!r}]")
     return Table(source, obs, var, layers, layer, lazy=isinstance(source, DaskSource))
 
 
@@ -112,6 +119,8 @@ def anndata_element(path: Location, layer: str | None) -> tuple[str, tuple[str, 
     location = os.fspath(path)
     with reading(location):
         root = open_group(location)
+        if other := layout_of(location, root):
+            raise InputError(f"{location!r} is {other}.")
         if not {"obs", "var"} <= set(root):
             raise InputError(
                 f"{location!r} is not an AnnData: it holds {shortened(sorted(root)) or 'nothing'}. Expected "
@@ -119,9 +128,11 @@ def anndata_element(path: Location, layer: str | None) -> tuple[str, tuple[str, 
                 "inside it."
             )
         layers = tuple(root["layers"]) if "layers" in root else ()
-        has_x = "X" in root and root["X"].attrs.get("encoding-type") != "null"
+        if layer and layer not in layers and is_url(location) and holds_zarr(f"{location.rstrip('/')}/layers/{layer}"):
+            layers += (layer,)  # added after the metadata, which alone list what is at a URL, were consolidated
+        has_x, has_raw = (part in root and root[part].attrs.get("encoding-type") != "null" for part in ("X", "raw"))
     if layer not in layers and not (layer is None and has_x):
-        raise no_values(layer, layers)
+        raise no_values(layer, layers, has_raw=has_raw)
     return (f"layers/{layer}" if layer else "X"), layers
 
 
@@ -131,20 +142,16 @@ def from_npy(path: Location) -> Table:
 
 
 def from_npz(path: Location) -> Table:
-    """A CSR matrix in a ``.npz`` file (``scipy.sparse.save_npz``, or just its four arrays), read whole."""
-    location = os.fspath(path)
-    with reading(location), np.load(absolute(path)) as arrays:
-        kind = str(arrays["format"].astype(str)).upper() if "format" in arrays else "CSR"
-        missing = sorted({"data", "indices", "indptr", "shape"} - set(arrays))
-        if kind != "CSR" or missing:
-            raise InputError(
-                f"{location!r} has {f'a {kind} matrix' if kind != 'CSR' else 'no ' + ', '.join(missing)}; "
-                "expected a CSR matrix (arrays data, indices, indptr and shape). Write it with "
-                "scipy.sparse.save_npz(path, matrix.tocsr()), or a dense array with numpy.save to a .npy "
-                "file; `bcnmf-dask ingest` turns a CSC matrix into a store."
-            )
-        rows = csr_from(*(arrays[part] for part in ("data", "indices", "indptr", "shape")))
-    return unnamed(MemorySource(rows, location), lazy=True)
+    """A CSR matrix in an ``.npz`` file, read whole, with its names."""
+    archive = read_archive(path, "csr")
+    return Table(MemorySource(archive.matrix, os.fspath(path)), archive.obs, archive.var, lazy=True)
+
+
+def from_text(path: Location) -> Table:
+    """A table of numbers as text (CSV or TSV), read whole, with its names."""
+    table = from_frame(read_text(path))
+    rows = np.ascontiguousarray(table.source.read(0, table.source.shape[0]))
+    return replace(table, source=MemorySource(rows, os.fspath(path)), lazy=True)
 
 
 def from_zarr(path: Location, layer: str | None) -> Table:
@@ -154,24 +161,51 @@ def from_zarr(path: Location, layer: str | None) -> Table:
     return unnamed(ZarrArraySource(path), lazy=True) if is_array else from_anndata_path(path, layer)
 
 
-def no_values(layer: str | None, layers: tuple[str, ...]) -> InputError:
+def no_values(layer: str | None, layers: tuple[str, ...], *, has_raw: bool) -> InputError:
     """The error for an AnnData without ``X``, or without the layer that was asked for."""
     there_are = f"its layers are: {shortened(layers) or 'none'}"
+    raw = (
+        " Its raw, which is an AnnData of its own, has values: give adata.raw.to_adata(), where adata may be "
+        "anndata.read_h5ad(path), and write that with .write_h5ad() for later."
+    )
     if layer is None:
-        return InputError(f"the AnnData has no X, and {there_are}. Name one with layer=.")
-    return InputError(f"layer={layer!r} is not in the AnnData; {there_are}. Leave layer out for X.")
+        return InputError(f"the AnnData has no X, and {there_are}. Name one with layer=.{raw if has_raw else ''}")
+    repair = raw if has_raw and layer == "raw" else ""
+    return InputError(f"layer={layer!r} is not in the AnnData; {there_are}. Leave layer out for X.{repair}")
 
 
-def _from_backed(adata: AnnData, layer: str | None) -> Table:
+def backed_x(adata: AnnData) -> Source:
+    """``X`` of an AnnData opened with ``backed``: by its path where that still leads to the open file, else by itself.
+
+    Raises
+    ------
+    InputError
+        If the AnnData is a selection, has no ``X``, or its file cannot be read.
+    """
+    file = backed_file(adata)
+    path = path_of(file)
+    return AnnDataSource(path, "X") if path is not None else OpenSource(file["X"], f"the open file of {file.filename}")
+
+
+def backed_file(adata: AnnData) -> h5py.File:
+    """The open file of an AnnData opened with ``backed``; raises as `backed_x`."""
     if adata.is_view:
         raise InputError(
             "got a selection of an AnnData opened with backed, expected a whole one. Load the selection with "
             ".to_memory(), or give the file to bcnmf_dask.split to choose rows and features."
         )
-    return from_anndata_path(adata.filename, layer)
+    with reading(str(adata.filename)):
+        if not adata.file.is_open:
+            adata.file.open()
+        file = adata.file._file  # AnnData shows it in no other way
+        if "X" not in file:
+            raise no_values(None, tuple(adata.layers), has_raw=adata.raw is not None)
+    return file
 
 
-def _array_source(values: Any) -> Source:
+def _array_source(values: Any, name: str = "the array") -> Source:
+    if isinstance(values, h5py.Dataset | zarr.Array | CSRDataset | CSCDataset):
+        return OpenSource(values, name)
     return DaskSource(values) if isinstance(values, da.Array) else MemorySource(as_rows(values))
 
 

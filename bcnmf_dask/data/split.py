@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from bcnmf_dask.data.annotations import column_of
-from bcnmf_dask.data.kinds import open_table
-from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask
+from bcnmf_dask.data.origins import open_with_origin
+from bcnmf_dask.data.tables import FeatureMask, Labelled, Mask, label_proof, named
 from bcnmf_dask.data.wording import about, shortened
 from bcnmf_dask.errors import InputError
 
@@ -53,22 +53,28 @@ def split(
     >>> target, background = split("atlas.zarr", key="condition", target=["stim"], background="ctrl")
     """
     with about("store"):
-        table = open_table(store, layer)
+        table = open_with_origin(store, layer)
         if layer is not None and table.layers is None:
             raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
+        if not table.obs.columns():
+            raise InputError(
+                f"key={key!r} is not a column of its annotation. The columns are: none. Only obs of an AnnData and the "
+                "coordinates of a DataArray are labels: give target and background as two inputs, or make an AnnData."
+            )
         labels = column_of(table.obs, key, "key")
         features = table.feature_mask(mask_var)
+        proof = label_proof(table.obs, key)
     target_rows = _rows_with(labels, target, key, "target")
     background_rows = _rows_with(labels, background, key, "background")
+    column = named(mask_var)
     return (
-        Labelled(table, target_rows, features, key, _joined(target)),
-        Labelled(table, background_rows, features, key, _joined(background)),
+        Labelled(table, target_rows, features, key, _labels(target), column, proof),
+        Labelled(table, background_rows, features, key, _labels(background), column, proof),
     )
 
 
-def _joined(wanted: Any) -> str:
-    """The labels of a side, as one."""
-    return " + ".join(map(str, wanted)) if pd.api.types.is_list_like(wanted) else str(wanted)
+def _labels(wanted: Any) -> tuple[str, ...]:
+    return tuple(map(str, wanted if pd.api.types.is_list_like(wanted) else [wanted]))
 
 
 def _rows_with(labels: "pd.Series[Any]", wanted: Any, key: str, role: str) -> Mask:

@@ -1,8 +1,8 @@
 """Sources that read their rows from a file or a Zarr store, wherever they are used.
 
-Such a source pickles to its description (path, element, shape, dtype); a worker that receives it opens the
-store on the first read. All sources of one process over the same store share one handle, which closes with
-the last of them, so that a finished fit does not keep a user from writing the file again.
+Such a source pickles to its description (path, element, shape, dtype, checksum); whoever reads from it opens the
+store on the first read. All sources of one process over the same store share one handle, which is let go when a
+run is over, so that neither rows that were chosen nor a finished fit keep a user from writing the file again.
 """
 
 import math
@@ -11,14 +11,14 @@ from threading import Lock
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
-import anndata.io
-import h5py
 import numpy as np
 import zarr
 
 from bcnmf_dask.backend import Rows
+from bcnmf_dask.data.cf import decoded
+from bcnmf_dask.data.elements import open_element, rows_of
 from bcnmf_dask.data.handles import CsrRows, DenseRows, NpyFile, StoredRows, map_npy, reading
-from bcnmf_dask.data.locations import Location, absolute, is_file, shown, stamp_of
+from bcnmf_dask.data.locations import Location, absolute, shown, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
 from bcnmf_dask.data.passes import Passes
 from bcnmf_dask.data.sources import Cuts
@@ -42,6 +42,8 @@ class PathSource(ABC):
     ----------
     chunk_bytes : int
         That are decoded together, whatever part of them is wanted.
+    proof : int
+        Of what is read of a store when it is opened: it tells a store from another that takes its place.
 
     Raises
     ------
@@ -56,15 +58,20 @@ class PathSource(ABC):
         with reading(self.location):
             rows = self._share()
             check_matrix(rows.shape, rows.dtype)
+            self._check(rows)
         self.shape = cast(tuple[int, int], rows.shape)
         self.dtype = rows.dtype
         self.sparse = rows.sparse
         self.chunk_bytes = rows.chunk_bytes()
-        self._held: StoredRows | None = rows
+        self.proof = rows.proof
+        self._held: StoredRows | None = None
 
     @abstractmethod
     def _open(self) -> StoredRows:
         """A fresh handle on the rows."""
+
+    def _check(self, rows: StoredRows) -> None:  # noqa: B027
+        """Refuse rows of which something is missing, once, when the source is made."""
 
     def cuts(self) -> Cuts:
         """See :meth:`Source.cuts`."""
@@ -108,14 +115,21 @@ class PathSource(ABC):
         rows = self._held  # looked at once: another thread may close
         if rows is None:
             rows = self._share()
-            if (rows.shape, rows.dtype) != (self.shape, self.dtype):
-                raise InputError(
-                    f"{self.location!r} holds {rows.shape} values of type {rows.dtype}, but held "
-                    f"{self.shape} of type {self.dtype} when it was first opened. Leave a store alone while "
-                    "it is in use."
-                )
+            self._refuse_another(rows)
             self._held = rows
         return rows
+
+    def _refuse_another(self, rows: StoredRows) -> None:
+        if (rows.shape, rows.dtype) != (self.shape, self.dtype):
+            raise InputError(
+                f"{self.location!r} holds {rows.shape} values of type {rows.dtype}, but held {self.shape} of type "
+                f"{self.dtype} when it was first opened. Leave a store alone while it is in use."
+            )
+        if rows.proof != self.proof:
+            raise InputError(
+                f"{self.location!r} has changed since it was first opened: its rows hold other numbers of values. "
+                "Leave a store alone while it is in use, or open it again (bcnmf_dask.split)."
+            )
 
     def _share(self) -> StoredRows:
         """The handle this process has on the store as it is now, opened if there is none."""
@@ -140,7 +154,7 @@ class ZarrArraySource(PathSource):
     """A two-dimensional Zarr array."""
 
     def _open(self) -> StoredRows:
-        return DenseRows(zarr.open_array(self.path, mode="r"))
+        return DenseRows(decoded(zarr.open_array(self.path, mode="r")))
 
 
 class AnnDataSource(PathSource):
@@ -152,18 +166,13 @@ class AnnDataSource(PathSource):
         Also if a CSR matrix in a Zarr store has lost chunks.
     """
 
-    def __init__(self, location: Location, element: str) -> None:
-        super().__init__(location, element)
-        with reading(self.location):
-            rows = self._rows()
-            if isinstance(rows, CsrRows) and isinstance(rows.data, zarr.Array):
-                self._refuse_lost_chunks(rows)
-
-    def _refuse_lost_chunks(self, rows: CsrRows) -> None:
+    def _check(self, rows: StoredRows) -> None:
         """A lost chunk reads as zeros, and so does one of zeros that was never written.
 
         Chunks of dense values, and of the pointers of empty rows, are often zeros; lost pointers contradict the rest.
         """
+        if not (isinstance(rows, CsrRows) and isinstance(rows.data, zarr.Array)):
+            return
         richest = np.diff(rows.indptr).max(initial=0)
         # Column numbers may well be all zero where each row stores one value.
         for part in ("data", "indices") if richest > 1 else ("data",):
@@ -177,18 +186,48 @@ class AnnDataSource(PathSource):
                 )
 
     def _open(self) -> StoredRows:
-        element = open_group(self.path)[self.element]
-        if isinstance(element, h5py.Dataset | zarr.Array):
-            return DenseRows(element)
-        matrix = anndata.io.sparse_dataset(element)
-        if matrix.format != "csr":
-            raise InputError(
-                f"{self.element!r} in {self.location!r} is stored in {matrix.format.upper()} format; "
-                "expected CSR, which can be read row by row. Turn it with `bcnmf-dask ingest`; a matrix that fits in "
-                "memory can also be read with anndata, converted with .tocsr() and written again."
-            )
-        indptr = element["indptr"][...].astype(np.int64)
-        return CsrRows(element["data"], element["indices"], indptr, matrix.shape)
+        return rows_of(open_element(self.path, self.element), self.element, self.location)
+
+
+class OpenSource:
+    """Rows of an open file that is not at a path any more, or of which only this process knows; see `Source`.
+
+    Parameters
+    ----------
+    element : h5py or Zarr array, or a sparse dataset of AnnData
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not a non-empty matrix of numbers in rows.
+    """
+
+    def __init__(self, element: Any, name: str) -> None:
+        self.location: str | None = None
+        self.name = name
+        with reading(name):
+            self._rows = rows_of(getattr(element, "group", element), name, name)
+            check_matrix(self._rows.shape, self._rows.dtype)
+        self.shape = cast(tuple[int, int], self._rows.shape)
+        self.dtype = self._rows.dtype
+        self.sparse = self._rows.sparse
+
+    def cuts(self) -> Cuts:
+        """See :meth:`Source.cuts`."""
+        return self._rows.cuts()
+
+    def read(self, start: int, stop: int) -> Rows:
+        """See :meth:`Source.read`.
+
+        Raises
+        ------
+        InputError
+            If they cannot be read.
+        """
+        with reading(self.name):
+            return self._rows.read(start, stop)
 
 
 def _missing_chunks(array: "zarr.Array[Any]") -> int:
@@ -197,9 +236,3 @@ def _missing_chunks(array: "zarr.Array[Any]") -> int:
     n_files = math.prod(-(-length // size) for length, size in zip(array.shape, file_shape, strict=True))
     # Zarr counts as many chunks for each file as fit in a shard.
     return n_files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(file_shape)
-
-
-def open_group(location: str) -> Any:
-    """The root group of an ``.h5ad`` file or a Zarr store, read-only."""
-    path = absolute(location)
-    return h5py.File(path, "r") if is_file(path) else zarr.open_group(path, mode="r")

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, csr_of
+from bcnmf_dask.data.matrices import sparse_dtype
 
 Leftovers = dict[int, NDArray[Any]]
 """What was read of an array beyond the end of a strip, by where it begins; at most one piece."""
@@ -164,7 +165,7 @@ def sorted_rows(
     columns, pointers = indices.astype(kind, copy=False), (indptr[start : stop + 1] - indptr[start]).astype(kind)
     if columns is not indices and (columns != indices).any():  # cut short, they could pass for others
         raise ValueError(f"a row among {start} to {stop} stores a feature beyond the {n_features} there are")
-    rows = csr_of(data, columns, pointers, n_features)
+    rows = csr_of(data.astype(sparse_dtype(data.dtype), copy=False), columns, pointers, n_features)
     rows.check_format(full_check=True)
     rows.sort_indices()
     # A lost chunk of a Zarr array reads as zeros, so lost column numbers show as repeated ones.

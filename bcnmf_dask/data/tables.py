@@ -10,16 +10,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import to_device
-from bcnmf_dask.data.annotations import Annotation, RowNames, column_of
+from bcnmf_dask.data.annotations import Annotation, RowNames, StoredAnnotation, column_of
 from bcnmf_dask.data.sources import Source
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.kernels.checksum import checksum_of
+from bcnmf_dask.results.provenance import Origin
 
 Mask = NDArray[np.bool_]
 Wrap = Callable[[Any], Any]
 
 FeatureMask = str | Sequence[bool] | Mask
 """Features to use, as a user gives them: the name of a boolean column, or one value per feature."""
+
+
+def named(mask_var: FeatureMask | None) -> str | None:
+    """The column that a mask of features is, if it is one."""
+    return mask_var if isinstance(mask_var, str) else None
 
 
 def as_it_is(usages: Any) -> Any:
@@ -81,6 +88,8 @@ class Table:
         Whether usages are written to a store by the workers (Dask or path in) rather than returned as NumPy.
     into : IntoDataArray or None
         How usages become what went in, where that is not NumPy or Dask.
+    origin : Origin or None
+        Where it came from, as `bcnmf_dask.data.origins.open_with_origin` notes it.
     """
 
     source: Source
@@ -90,6 +99,7 @@ class Table:
     layer: str | None = None
     lazy: bool = False
     into: IntoDataArray | IntoDevice | None = None
+    origin: Origin | None = None
 
     @property
     def layer_note(self) -> str:
@@ -129,6 +139,14 @@ class Table:
         return values.to_numpy(dtype=bool)
 
 
+def label_proof(obs: Annotation, key: str) -> int | None:
+    """A checksum of the labels of all rows, where a store holds them, which others may write; else None."""
+    if not isinstance(obs, StoredAnnotation):
+        return None
+    labels = obs.column(key)
+    return checksum_of(pd.util.hash_pandas_object(labels, index=False).to_numpy())
+
+
 @dataclass(frozen=True, eq=False)
 class Labelled:
     """Rows of one table that serve in one role, and the features to use; made by :func:`bcnmf_dask.split`.
@@ -142,15 +160,36 @@ class Labelled:
         None is every feature.
     key : str or None
         The column of labels that the rows were chosen by.
-    label : str or None
+    labels : tuple of str or None
         The labels that they have there.
+    mask_var : str or None
+        The column that the features were chosen by; None for every feature, and for a mask without a name.
+    proof : int or None
+        Of the labels of all rows of a stored table, as they were when the rows were chosen.
     """
 
     table: Table
     rows: Mask | None
     features: Mask | None
     key: str | None = None
-    label: str | None = None
+    labels: tuple[str, ...] | None = None
+    mask_var: str | None = None
+    proof: int | None = None
+
+    def refuse_other_labels(self) -> None:
+        """Refuse a store in which rows have other labels by now than when they were chosen.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.key is None or self.proof is None:
+            return
+        if self.key not in self.table.obs.columns() or label_proof(self.table.obs, self.key) != self.proof:
+            raise InputError(
+                f"the labels in the column {self.key!r} of {self.table.source.location!r} have changed since the rows "
+                "were chosen. Choose them again with bcnmf_dask.split."
+            )
 
     @property
     def n_rows(self) -> int:

@@ -1,33 +1,30 @@
 """From what a user gives as ``client`` to the engine that will run the fit."""
 
-import json
 import logging
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
-import dask
 from distributed import Client, KilledWorker, default_client
-from distributed.comm.addressing import parse_address, parse_host_port
 
 from bcnmf_dask.data.sources import DaskSource
 from bcnmf_dask.engine.base import Engine, RunSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
 from bcnmf_dask.engine.clusters import local_cluster, local_cuda_cluster
-from bcnmf_dask.engine.crew import PATIENCE
+from bcnmf_dask.engine.crew import no_scheduler, no_worker, patience
 from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
 from bcnmf_dask.engine.local import LocalEngine
+from bcnmf_dask.engine.schedulers import address_of, connect_timeout, refuse_unanswered
+from bcnmf_dask.engine.seceding import seceded
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.errors import ClusterError, InputError
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT = 30.0
-"""Seconds a scheduler has to answer."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds that the end of a client which never started may take."""
 
 
 class Scheduler(NamedTuple):
@@ -53,9 +50,9 @@ def open_engine(client: Any, spec: RunSpec) -> Iterator[Engine]:
     ----------
     client : Client, str, False or None
         None: the current Dask client if an input is a Dask collection and one is active, else this
-        process. False: this process. A client, an address (``"tcp://..."``) or a scheduler file
-        (``"....json"``): there. ``"local"``: a loopback cluster for the length of the fit, ``"local-cuda"``: one on the
-        CUDA devices of this machine.
+        process. False: this process. A client, an address (``"tcp://..."``) or the path of a scheduler file: there.
+        ``"local"``: a loopback cluster for the length of the fit, ``"local-cuda"``: one on the CUDA devices of this
+        machine.
     spec : RunSpec
 
     Raises
@@ -98,8 +95,7 @@ def open_scheduler(client: Any, sources: Sequence[Any]) -> Iterator[Scheduler]:
             yield Scheduler("threads", usable_cores())
             return
         logger.info("Dashboard of the cluster: %s", _dashboard(connected))
-        connected.wait_for_workers(1, timeout=dask.config.get("bcnmf-dask.patience", PATIENCE))
-        refuse_unlike(connected.run(surveyor(), PACKAGES))
+        refuse_unlike(_survey(connected))
         try:
             yield Scheduler(connected.get, sum(connected.nthreads().values()))
         except (KilledWorker, CancelledError) as error:
@@ -109,8 +105,27 @@ def open_scheduler(client: Any, sources: Sequence[Any]) -> Iterator[Scheduler]:
             ) from error
 
 
+def _survey(client: Client) -> dict[str, dict[str, str]]:
+    """What is installed on each worker."""
+    try:
+        client.wait_for_workers(1, timeout=patience())
+        found: dict[str, dict[str, str]] = client.run(surveyor(), PACKAGES)
+    except TimeoutError as error:
+        raise no_worker() from error
+    except (OSError, RuntimeError) as error:
+        raise no_scheduler(error) from error
+    return found
+
+
 @contextmanager
 def _open_client(client: Any, sources: Sequence[Any]) -> Iterator[Client | None]:
+    """The client that is meant, if any; a task that runs on its cluster makes way for those it will wait for."""
+    with _client_meant(client, sources) as connected, nullcontext() if connected is None else seceded():
+        yield connected
+
+
+@contextmanager
+def _client_meant(client: Any, sources: Sequence[Any]) -> Iterator[Client | None]:
     match client:
         case False:
             yield None
@@ -121,18 +136,18 @@ def _open_client(client: Any, sources: Sequence[Any]) -> Iterator[Client | None]
         case Client():
             yield client
         case "local":
-            with local_cluster() as started, Client(started, set_as_default=False) as connected:
+            with local_cluster() as started, _client_of(started) as connected:
                 yield connected
         case "local-cuda":
-            with local_cuda_cluster() as started, Client(started, set_as_default=False) as connected:
+            with local_cuda_cluster() as started, _client_of(started) as connected:
                 yield connected
         case str() | os.PathLike():
-            with connect(os.fspath(client)) as connected:
+            with connect(client) as connected:
                 yield connected
         case _:
             raise InputError(
                 f"client: got {type(client).__name__}. Expected a distributed.Client, the address of a scheduler, "
-                'the path of a scheduler file (.json), "local" for a cluster on this machine, "local-cuda" for one '
+                'the path of a scheduler file, "local" for a cluster on this machine, "local-cuda" for one '
                 "process on each of its CUDA devices, False for this process, or None."
             )
 
@@ -142,6 +157,8 @@ def _dashboard(client: Client) -> str:
         return client.dashboard_link or "none"
     except LookupError:  # a scheduler may run without one
         return "none"
+    except (OSError, RuntimeError, AttributeError) as error:  # the last of a client that is closed
+        raise no_scheduler(error) from error
 
 
 def _current_client() -> Client | None:
@@ -152,22 +169,38 @@ def _current_client() -> Client | None:
     return current
 
 
-def connect(where: str) -> Client:
-    """A client of the scheduler at an address, or of a scheduler file (``"....json"``).
+def connect(where: str | os.PathLike[str]) -> Client:
+    """A client of the scheduler at an address, or of a scheduler file.
 
     Raises
     ------
     ClusterError
         If no scheduler answers.
     """
+    address = address_of(where)
+    refuse_unanswered(address, os.fspath(where))
+    return _client_of(address)
+
+
+class _Client(Client):
+    """A client that is closed at once where it cannot start: else the process would wait for that at its end."""
+
+    def start(self, **kwargs: Any) -> None:
+        """See `Client.start`."""
+        try:
+            super().start(**kwargs)
+        except BaseException:
+            with suppress(Exception):  # what is half open may not close; the reason is the error above
+                self.close(timeout=CLOSE_TIMEOUT)
+            self.status = "closed"
+            raise
+
+
+def _client_of(cluster: Any) -> Client:
     try:
-        address = json.loads(Path(where).read_text())["address"] if where.endswith(".json") else where
-        protocol, place = parse_address(address)
-        if protocol in ("tcp", "tls"):  # a Client that cannot connect would linger and hold up the end of the process
-            socket.create_connection(parse_host_port(place), CONNECT_TIMEOUT).close()
-        return Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, KeyError) as error:
+        return _Client(cluster, timeout=connect_timeout(), set_as_default=False)
+    except Exception as error:  # of whatever the protocol raises
         raise ClusterError(
-            f"client: no scheduler answered at {where!r} ({error}). Expected the address of a running `dask scheduler` "
-            "(tcp://host:8786) or its scheduler file: check that it runs and can be reached."
+            f"client: the scheduler answers, but no client can be connected to it ({str(error) or repr(error)}). "
+            "Expected one that lasts as long as the fit: look at its log."
         ) from error

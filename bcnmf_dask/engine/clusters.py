@@ -1,7 +1,6 @@
 """Clusters on this machine, for the length of a fit."""
 
 import logging
-import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from distributed import LocalCluster
 
 from bcnmf_dask.backend import no_device
 from bcnmf_dask.engine.threads import usable_cores
-from bcnmf_dask.errors import ClusterError, InputError
+from bcnmf_dask.engine.unstarted import hearing_children, refuse_guardless_script, refuse_unreadable_script, why
+from bcnmf_dask.errors import InputError
 
 QUIET = {
     "distributed.worker.profile.enabled": False,
@@ -38,7 +38,7 @@ def local_cluster(n_workers: int | None = None) -> Any:
     Raises
     ------
     ClusterError
-        If the workers cannot start, above all because a script lacks its ``__main__`` guard.
+        If the workers cannot start; see `bcnmf_dask.engine.unstarted.why`.
     """
     return _started(LocalCluster, n_workers=n_workers or usable_cores(), threads_per_worker=1)
 
@@ -72,18 +72,19 @@ def refuse_without_device() -> None:
 
 
 def _started(cluster: Callable[..., Any], **shape: Any) -> Any:
-    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
-        raise SystemExit(GUARD_MISSING)
-    try:
-        with _no_interrupts(), dask.config.set(QUIET):
-            return cluster(
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,  # errors reach the user as exceptions; the rest is noise
-                **shape,
-            )
-    except RuntimeError as error:
-        raise ClusterError(f"The local cluster did not start ({error}). {GUARD_MISSING}") from error
+    refuse_guardless_script()
+    refuse_unreadable_script()
+    with hearing_children() as guard_missing:
+        try:
+            with _no_interrupts(), dask.config.set(QUIET):
+                return cluster(
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,  # errors reach the user as exceptions; the rest is noise
+                    **shape,
+                )
+        except Exception as error:
+            raise why(error, guard_missing()) from error
 
 
 @contextmanager
@@ -97,9 +98,3 @@ def _no_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-GUARD_MISSING = (
-    "A script that starts a local cluster is run again by each worker process: put its work "
-    'under `if __name__ == "__main__":` at the end of the script.'
-)

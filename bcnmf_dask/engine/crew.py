@@ -29,6 +29,27 @@ FROZEN_AFTER = 30.0
 Arguments = Callable[[str], tuple[Any, ...]]
 
 
+def patience() -> float:
+    """Seconds a scheduler without workers is given."""
+    return float(dask.config.get("bcnmf-dask.patience", PATIENCE))
+
+
+def no_worker() -> ClusterError:
+    """Of a scheduler that has had no worker for so long."""
+    return ClusterError(
+        f"client: the scheduler has had no worker for {patience():g} s. Expected at least one: start workers with "
+        "`dask worker SCHEDULER-ADDRESS` and try again."
+    )
+
+
+def no_scheduler(error: BaseException) -> ClusterError:
+    """Of a scheduler that was there."""
+    return ClusterError(
+        f"client: the scheduler no longer answers ({error}). Expected it to last as long as the fit: look at its log, "
+        "start a scheduler and workers, and fit again."
+    )
+
+
 class Crew:
     """Workers enlisted in a run.
 
@@ -212,17 +233,13 @@ class Crew:
 
     def _alive(self) -> list[str]:
         """Addresses of the workers that beat; frozen ones are evicted. Waits while there is none."""
-        deadline = time.monotonic() + float(dask.config.get("bcnmf-dask.patience", PATIENCE))
+        deadline = time.monotonic() + patience()
         wanted: Future[Any] | None = None
         while not (found := self._without_frozen(self._addresses())):
             # An adaptive cluster starts workers only for tasks that wait.
             wanted = wanted or self._client.submit(surveyor(), PACKAGES, pure=False)
             if time.monotonic() > deadline:
-                raise ClusterError(
-                    "client: the scheduler has had no worker for "
-                    f"{dask.config.get('bcnmf-dask.patience', PATIENCE):g} s. Expected at least one: start workers "
-                    "with `dask worker SCHEDULER-ADDRESS` and try again."
-                )
+                raise no_worker()
             time.sleep(0.1)
         return found
 
@@ -247,10 +264,7 @@ class Crew:
         try:
             return question(*arguments)
         except (OSError, TimeoutError, RuntimeError) as error:
-            raise ClusterError(
-                f"client: the scheduler no longer answers ({error}). Expected it to last as long as the fit: look at "
-                "its log, start a scheduler and workers, and fit again."
-            ) from error
+            raise no_scheduler(error) from error
 
     def _without_frozen(self, addresses: list[str]) -> list[str]:
         limit = float(dask.config.get("bcnmf-dask.frozen-after", FROZEN_AFTER))

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from distributed import get_worker, secede
 
-from bcnmf_dask.data.sources import Source
+from bcnmf_dask.data.locations import exists
 from bcnmf_dask.data.stored import PathSource
 from bcnmf_dask.engine.hardware import Hardware, place_in
 from bcnmf_dask.engine.limits import Room, room_of_worker
@@ -43,6 +43,9 @@ def runs() -> dict[str, Run]:
     return cast(dict[str, Run], vars(get_worker()).setdefault("_bcnmf_runs", {}))
 
 
+NOT_SHARED = " Expected a path that every worker sees: put it on shared storage, under the same name."
+
+
 def run_here(run: str) -> Run:
     """A run that this worker holds; ClusterError if it does not."""
     try:
@@ -51,7 +54,7 @@ def run_here(run: str) -> Run:
         raise ClusterError(f"worker {get_worker().address} no longer holds the run: it was restarted.") from None
 
 
-def probe(sources: Sequence[Source]) -> None:
+def probe(sources: Sequence[PathSource]) -> None:
     """Open every path, so that a worker that cannot is found before the fit starts.
 
     Raises
@@ -64,10 +67,17 @@ def probe(sources: Sequence[Source]) -> None:
             source.read(0, 1)
         except Exception as error:
             raise InputError(
-                f"{source.location}: worker {get_worker().address} on host {socket.gethostname()} cannot read it "
-                f"({error}). Expected a path that every worker can open: put it on shared storage, under the same "
-                "name."
+                f"{source.location}: worker {get_worker().address} on host {socket.gethostname()} cannot read it: "
+                f"{error}{'' if _is_there(source.path) else NOT_SHARED}"
             ) from error
+
+
+def _is_there(path: str) -> bool:
+    """Whether this worker sees anything at a path; if that cannot be told, something else is the matter."""
+    try:
+        return exists(path)
+    except Exception:  # each kind of URL fails in its own way
+        return True
 
 
 def probe_writing(run: str, location: str) -> None:

@@ -24,6 +24,7 @@ from bcnmf_dask.fitting.finishing import Finished, Session, finish
 from bcnmf_dask.fitting.loop import FITTED, Callback, FitProgress, run_fits
 from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.fitting.profiles import Surroundings, surroundings
+from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.sides import compare_sides, raw_counts
 from bcnmf_dask.fitting.solving import pieces_kept, solver_of
@@ -54,6 +55,7 @@ def factorize(
     callbacks: Sequence[Callback] = (),
     fixed: Surroundings | None = None,
     checkpoint: Checkpointing | None = None,
+    request: Request | None = None,
 ) -> list[FitResult]:
     """Fit the inputs once per settings, in one run.
 
@@ -76,6 +78,8 @@ def factorize(
         Those of a former fit: its components are the start of the settings and stay, only usages are fitted.
     checkpoint : Checkpointing, optional
         Where and how often the fits are saved, and whether they go on from there.
+    request : Request, optional
+        What else the provenance of the results shall tell.
 
     Returns
     -------
@@ -91,8 +95,10 @@ def factorize(
     for one in [] if fixed else settings:
         one.check_against(inputs)
     _refuse_one_place(outs or (), checkpoint)
-    plan = plan_shards(inputs)
+    request = request or Request()
     with ExitStack() as cleanup:
+        cleanup.callback(inputs.close)
+        plan = plan_shards(inputs)
         outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
         components = [one.n_components for one in settings]
         spec = RunSpec(inputs, plan, dtype, components, pieces_kept(settings, inputs, plan), device)
@@ -123,7 +129,7 @@ def factorize(
         optimalities = refit_usages(engine, fits, settings)
         evaluations = describe_fits(engine, fits, around[0].profile)
         saved = (checkpoints.resumed_from, checkpoints.written) if checkpoints else (0, 0)
-        session = Session(inputs, plan, dtype, engine, findings, deviances, *saved, around[0].profile)
+        session = Session(inputs, plan, dtype, engine, findings, deviances, *saved, around[0].profile, request)
         over = map(Finished, fits, settings, evaluations, optimalities)
         return [finish(session, one, output) for one, output in zip(over, outputs, strict=True)]
 

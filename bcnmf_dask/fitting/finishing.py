@@ -18,6 +18,7 @@ from bcnmf_dask.engine.tree import Record
 from bcnmf_dask.fitting.closing import described
 from bcnmf_dask.fitting.loop import FitProgress, objective
 from bcnmf_dask.fitting.profiles import floor_of
+from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.fitting.verdict import verdict
 from bcnmf_dask.fitting.weighting import Deviances
@@ -47,6 +48,8 @@ class Session:
         Checkpoints written.
     profile : ndarray (n_features,), float64
         Of the background; its sum is one, or zero.
+    request : Request
+        What the caller knows.
     """
 
     inputs: Inputs
@@ -58,6 +61,7 @@ class Session:
     resumed_from: int
     checkpoints: int
     profile: NDArray[np.float64]
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -147,15 +151,10 @@ def _result(session: Session, finished: Finished) -> FitResult:
         status=status,
         features=inputs.features,
         row_names=inputs.row_names,
-        parameters=finished.settings.described()
-        | {
-            "dtype": session.dtype,
-            "effective_alpha": fit.alpha,
-            "layer": inputs.layer,
-            "has_layers": inputs.has_layers,
-        },
+        parameters=finished.settings.described() | {"dtype": session.dtype, "effective_alpha": fit.alpha},
         versions=versions(),
         run=_run(session, finished) | {"remarks": list(remarks)},
+        provenance=session.request.provenance(inputs),
     )
 
 
@@ -184,7 +183,6 @@ def _run(session: Session, finished: Finished) -> dict[str, Any]:
         "data_visits": fit.data_visits + (2 if finished.optimality else 1),
         "resumed_from": session.resumed_from,
         "checkpoints": session.checkpoints,
-        "labels": dict(session.inputs.labels),
         "rows": dict(session.inputs.n_rows),
         "zero_rows": dict(session.findings.zero_rows),
         "zero_features": int(np.count_nonzero(~session.findings.seen)),

@@ -11,6 +11,7 @@ from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.engine.base import FitSpec, Starts
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitting.parameters import check_parameters
+from bcnmf_dask.fitting.stopping import PATIENCE
 from bcnmf_dask.updates.initialise import draw_basis, normalise
 from bcnmf_dask.updates.losses import LOSSES
 from bcnmf_dask.updates.statistics import ROLES, Role
@@ -127,6 +128,7 @@ class Settings:
             "init": sorted(self.start) or "random",
             "max_iter": int(self.max_iter),
             "tol": float(self.tol),
+            "patience": PATIENCE,
             "random_state": int(self.seed),
         }
 

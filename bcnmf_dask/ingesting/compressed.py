@@ -8,9 +8,11 @@ import anndata.io
 import numpy as np
 from numpy.typing import NDArray
 
+from bcnmf_dask.data.elements import lines_of, open_element
 from bcnmf_dask.data.handles import CsrRows, StoredRows, reading
 from bcnmf_dask.data.locations import Location
-from bcnmf_dask.data.stored import AnnDataSource, open_group
+from bcnmf_dask.data.matrices import whole_numbers
+from bcnmf_dask.data.stored import AnnDataSource
 
 Values = tuple[NDArray[Any], NDArray[Any]]
 """Stored values, and where in its line each stands."""
@@ -115,19 +117,19 @@ class StoredCompressed(AnnDataSource):
         with reading(self.location):
             rows = self._rows()
             assert isinstance(rows, CsrRows)
-            return rows.data[first:last], rows.indices[first:last]
+            return rows.data[first:last].astype(rows.dtype, copy=False), whole_numbers(rows.indices[first:last])
 
     def _open(self) -> StoredRows:
-        element = open_group(self.path)[self.element]
+        element = open_element(self.path, self.element)
         n_rows, n_features = anndata.io.sparse_dataset(element).shape
         lines = (n_rows, n_features) if self.by_row else (n_features, n_rows)
-        return CsrRows(element["data"], element["indices"], element["indptr"][...].astype(np.int64), lines)
+        return lines_of(element, lines, self.element, self.location)
 
 
 def stored_format(location: Location, element: str) -> str:
     """``"csr"``, ``"csc"``, or ``"dense"``: how an element of an AnnData on disk is stored."""
     with reading(os.fspath(location)):
-        stored = open_group(os.fspath(location))[element]
+        stored = open_element(os.fspath(location), element)
         if hasattr(stored, "shape"):
             return "dense"
         return str(anndata.io.sparse_dataset(stored).format)

@@ -12,16 +12,20 @@ import numpy as np
 import scipy.sparse as sp
 import zarr
 from anndata import AnnData
+from anndata.abc import CSCDataset, CSRDataset
 
 from bcnmf_dask.backend import is_sparse
 from bcnmf_dask.data.annotations import Annotation, FrameAnnotation, stored_annotation
+from bcnmf_dask.data.archives import read_archive
+from bcnmf_dask.data.elements import open_group
 from bcnmf_dask.data.handles import reading
+from bcnmf_dask.data.hdf5 import path_of
 from bcnmf_dask.data.kinds import open_table
 from bcnmf_dask.data.locations import Location, absolute, holds_zarr, is_file, is_location, stamp_of
 from bcnmf_dask.data.matrices import check_matrix
-from bcnmf_dask.data.readers import anndata_element, no_names
+from bcnmf_dask.data.readers import anndata_element, backed_file, no_names
 from bcnmf_dask.data.sources import DaskSource, MemorySource, Source
-from bcnmf_dask.data.stored import AnnDataSource, PathSource, open_group
+from bcnmf_dask.data.stored import AnnDataSource, PathSource
 from bcnmf_dask.data.wording import about
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.ingesting.compressed import MemoryCompressed, StoredCompressed, stored_format
@@ -82,8 +86,10 @@ def open_source(source: Any, layer: str | None) -> Opened:
         Naming the argument, if it cannot be used.
     """
     with about("source"):
-        if isinstance(source, AnnData) and source.isbacked and not source.is_view:
-            return replace(_stored(source.filename, layer), obs=_frame(source.obs), var=_frame(source.var))
+        if isinstance(source, AnnData) and source.isbacked and layer is None:
+            path = path_of(backed_file(source))
+            if path is not None:
+                return replace(_stored(path, None), obs=_frame(source.obs), var=_frame(source.var))
         if isinstance(source, AnnData):
             return _in_memory(source, layer)
         if is_location(source) and _holds_anndata(source):
@@ -97,8 +103,10 @@ def _in_memory(adata: AnnData, layer: str | None) -> Opened:
     values = adata.X if layer is None else adata.layers.get(layer)
     left_out = tuple(_others(((part, getattr(adata, part)) for part in BESIDES), layer, adata.X is not None))
     left_out += ("raw",) if adata.raw is not None else ()
-    if _is_csc(values):
-        return replace(_by_feature(values), obs=_frame(adata.obs), var=_frame(adata.var), left_out=left_out)
+    if isinstance(values, CSRDataset | CSCDataset) or _is_csc(values):
+        matrix = values if _is_csc(values) else values.to_memory()  # of a file that nobody else can open
+        compressed = _compressed(matrix, _frame(adata.obs), _frame(adata.var), "data in memory")
+        return replace(compressed, left_out=left_out)
     table = open_table(adata, layer)
     return replace(_of_source(table.source, table.obs, table.var), left_out=left_out)
 
@@ -126,11 +134,8 @@ def _without_layers(source: Any) -> Opened:
         empty = sp.csr_array((0, 0), dtype=source.dtype)
         source = da.map_blocks(sp.csr_array, source, dtype=source.dtype, meta=empty)
     if is_location(source) and Path(source).suffix.lower() == ".npz" and is_file(source):
-        with reading(os.fspath(source)):
-            with np.load(absolute(source)) as arrays:
-                turned = "format" in arrays and str(arrays["format"].astype(str)) == "csc"
-            if turned:
-                return replace(_by_feature(sp.load_npz(absolute(source))), name=os.fspath(source))
+        archive = read_archive(source, "csr", "csc")
+        return _compressed(archive.matrix, archive.obs, archive.var, os.fspath(source))
     table = open_table(source, None)
     return _of_source(table.source, table.obs, table.var)
 
@@ -143,14 +148,16 @@ def _of_source(source: Source, obs: Annotation, var: Annotation) -> Opened:
     return Opened(values, source.shape, source.dtype, obs, var, source.location or kind)
 
 
-def _by_feature(matrix: Any) -> Opened:
-    """A CSC matrix in memory."""
+def _compressed(matrix: Any, obs: Annotation, var: Annotation, name: str) -> Opened:
+    """A CSR or CSC matrix in memory."""
     check_matrix(matrix.shape, matrix.dtype)
     n_rows, n_features = matrix.shape
-    shape = int(n_rows), int(n_features)
-    return Opened(
-        MemoryCompressed(matrix), shape, matrix.dtype, no_names(n_rows), no_names(n_features), "data in memory"
-    )
+    return Opened(MemoryCompressed(matrix), (int(n_rows), int(n_features)), matrix.dtype, obs, var, name)
+
+
+def _by_feature(matrix: Any) -> Opened:
+    """A CSC matrix of a user, who gave no names with it."""
+    return _compressed(matrix, no_names(matrix.shape[0]), no_names(matrix.shape[1]), "data in memory")
 
 
 def _is_csc(values: Any) -> bool:

@@ -1,6 +1,7 @@
 """What an ingest saw in the values: tallied by piece, summed, kept with the store, told in words."""
 
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -160,6 +161,12 @@ class IngestReport:
         """As AnnData can write it."""
         lists = {name: np.array(getattr(self, name), dtype=object) for name in ("left_out", "piece_checksums")}
         return asdict(self) | lists
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """What AnnData reads of what `plain` gave it."""
+        values: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in plain.items()}
+        return cls(**values | {name: tuple(value) for name, value in values.items() if isinstance(value, list)})
 
     def sentences(self) -> list[tuple[str, str]]:
         """Labels and words, for people."""

@@ -59,6 +59,8 @@ def ingest(
     ------
     InputError
         If the source or ``out`` cannot be used, or ``resume`` would go on with something else. Nothing is left.
+    ClusterError
+        If the scheduler does not answer, has no worker, or lost too many.
     OutputError
         If the disk is full. What is written stays aside, to go on with.
 
@@ -73,11 +75,12 @@ def ingest(
     """
     opened = open_source(source, layer)
     plan = {"source": opened.name, "layer": str(layer), "values": opened.identity(), "format": FORMAT}
-    aside = Aside.begin(out, plan, resume)
     where = client if opened.travels else False
-    with _kept_unless_wrong(aside), open_scheduler(where, [opened.values]) as scheduler:
-        report = write_store(opened, Crew(aside, scheduler, tell or nothing_told), os.fspath(out))
-        aside.finish(out)
+    with open_scheduler(where, [opened.values]) as scheduler:  # first: a scheduler that is none leaves nothing aside
+        aside = Aside.begin(out, plan, resume)
+        with _kept_unless_wrong(aside):
+            report = write_store(opened, Crew(aside, scheduler, tell or nothing_told), os.fspath(out))
+            aside.finish(out)
     return report
 
 

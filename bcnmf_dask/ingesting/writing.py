@@ -19,7 +19,7 @@ from bcnmf_dask.ingesting.pieces import PIECES, CsrPieces, DensePieces, Verify, 
 from bcnmf_dask.ingesting.report import IngestReport, Tally
 from bcnmf_dask.ingesting.runs import RUNS, FromBlocks, FromRows, Runs, equal_runs, settle, settled
 from bcnmf_dask.ingesting.transpose import SPREAD, Collect, Spread
-from bcnmf_dask.results.layout import consolidate, unwarned
+from bcnmf_dask.results.layout import consolidate
 
 REPEATED = "repeated"
 """A note that a CSR source has duplicates: its pointers do not say where the sums belong."""
@@ -86,8 +86,8 @@ def _write_annotations(opened: Opened, aside: Aside) -> dict[str, int]:
 
 
 def _write_element(root: "zarr.Group", name: str, element: Any) -> None:
-    with unwarned("zarr v3 autosharding"):  # a coming default of AnnData, which we do not use
-        anndata.io.write_elem(root, name, element)
+    # Annotations are one chunk each: shards, AnnData's coming default, would change nothing but its warning.
+    anndata.io.write_elem(root, name, element, dataset_kwargs={"shards": None})
 
 
 def _frame(annotation: Annotation, length: int, part: str) -> pd.DataFrame:

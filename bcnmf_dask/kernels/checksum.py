@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from bcnmf_dask.kernels.compiling import compiler
 
 START = 0xCBF29CE484222325
 
 
-@numba.njit(nogil=True, cache=True)
+@compiler()
 def _fnv1a(words: NDArray[Any], state: Any) -> Any:
     """FNV-1a, 64 bits, over words instead of bytes."""
     prime = np.uint64(0x100000001B3)

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows
+from bcnmf_dask.kernels.compiling import compiler
 from bcnmf_dask.kernels.inspection import flat
 from bcnmf_dask.kernels.numbers import bits_of
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compile = compiler(error_model="numpy")
 
 GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 """Of SplitMix64 (Steele, Lea and Flood 2014), whose last step makes any two numbers look unrelated."""

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+from bcnmf_dask.kernels.compiling import compiler
+
+_compile = compiler(error_model="numpy")
 
 
 @_compile

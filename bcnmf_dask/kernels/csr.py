@@ -8,14 +8,14 @@ type and in any order, values of any real one.
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
+from bcnmf_dask.kernels.compiling import compiler
 from bcnmf_dask.kernels.lanes import add_multiple, dot, load, store, zeros_like
 from bcnmf_dask.kernels.numbers import like, sum_of_logarithms
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
-_inline = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+_compile = compiler(error_model="numpy")
+_inline = compiler(error_model="numpy", forceinline=True)
 """For what is called per row: with so many arguments, a call would cost as much as some ten values."""
 
 

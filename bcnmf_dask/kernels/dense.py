@@ -6,12 +6,11 @@ any real type.
 
 from typing import Any
 
-import numba
-
+from bcnmf_dask.kernels.compiling import compiler
 from bcnmf_dask.kernels.lanes import add_multiple, load, store, zeros_like
 from bcnmf_dask.kernels.numbers import like
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compile = compiler(error_model="numpy")
 
 
 @_compile

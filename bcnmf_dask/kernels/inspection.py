@@ -3,14 +3,14 @@
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from bcnmf_dask.backend import Rows, is_sparse
+from bcnmf_dask.kernels.compiling import compiler
 from bcnmf_dask.kernels.numbers import compile_sums, log
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compile = compiler(error_model="numpy")
 
 
 class Seen(NamedTuple):

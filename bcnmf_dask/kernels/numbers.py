@@ -3,15 +3,15 @@
 import math
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numpy.typing import NDArray
 
+from bcnmf_dask.kernels.compiling import compiler
 from bcnmf_dask.kernels.lanes import Typed, intrinsic
 
-compile_sums = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+compile_sums = compiler(error_model="numpy", fastmath={"reassoc", "contract"})
 """For loops whose sums may be made in any order: the compiler turns them into vectors."""
 
 LN_2 = math.log(2.0)

@@ -10,14 +10,14 @@ Of a row only stored values are visited at which some component can be seen abov
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from bcnmf_dask.kernels import quadratic
+from bcnmf_dask.kernels.compiling import compiler
 from bcnmf_dask.kernels.lanes import add_multiple, dot, load, store, zeros_like
 from bcnmf_dask.kernels.quadratic import room_for
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compile = compiler(error_model="numpy")
 _solve_quadratic = quadratic.solve
 
 FIRST_STEPS = 5

@@ -7,13 +7,13 @@ from a cache holds little that is not needed. Every column has the bits that the
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from bcnmf_dask.kernels.compiling import compiler
 from bcnmf_dask.kernels.lanes import add_multiple, load, store, zeros_like
 from bcnmf_dask.kernels.numbers import like
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compile = compiler(error_model="numpy")
 
 
 @_compile

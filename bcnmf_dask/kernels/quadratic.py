@@ -9,10 +9,11 @@ that of Júdice and Pires). Everything is scaled to a unit diagonal, as entries 
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+from bcnmf_dask.kernels.compiling import compiler
+
+_compile = compiler(error_model="numpy", fastmath={"reassoc", "contract"})
 
 RIDGE = 1e-12
 """Added to the unit diagonal: components that are multiples of each other on a row share its usage, then."""

@@ -24,7 +24,7 @@ from bcnmf_dask.results.record import HISTORY_COLUMNS, FitResult, Side
 from bcnmf_dask.updates.statistics import Role
 
 FORMAT = "bcnmf_dask.fit"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _SILENCE = Lock()  # the filters of warnings belong to the process: of two threads, one would restore the other's
 PIECE_ROWS = 100_000
 """Rows that the driver holds at once: names of 1e8 cells must never be in memory together."""
@@ -67,6 +67,7 @@ def _attributes(result: FitResult) -> dict[str, Any]:
         "parameters": _to_json(result.parameters),
         "versions": _to_json(result.versions),
         "run": _to_json(result.run),
+        "provenance": _to_json(result.provenance.plain()),
     }
 
 

@@ -9,6 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bcnmf_dask.results.factors import RowNames
+from bcnmf_dask.results.methods import methods_of
+from bcnmf_dask.results.places import checksum
+from bcnmf_dask.results.provenance import Provenance, as_json
 from bcnmf_dask.results.separation import Separation
 from bcnmf_dask.updates.statistics import Role
 
@@ -121,6 +124,8 @@ class FitResult:
         Parameters given, and what happened (``"resumed_from"``: the sweep, 0 if fresh). JSON can hold them.
     versions : dict
         Versions of the libraries that made the result.
+    provenance : Provenance
+        What it was made from, when, and by which command.
     """
 
     components: NDArray[Any]
@@ -138,6 +143,7 @@ class FitResult:
     parameters: dict[str, Any]
     versions: dict[str, str]
     run: dict[str, Any]
+    provenance: Provenance
 
     @property
     def target_signal(self) -> NDArray[np.float64]:
@@ -148,3 +154,37 @@ class FitResult:
     def background_signal(self) -> NDArray[np.float64] | None:
         """Column sums of the usages of the background (n_components,); None without one."""
         return self.sides["background"].signal if "background" in self.sides else None
+
+    def described(self) -> dict[str, Any]:
+        """All that is known of the fit but its arrays, as JSON can hold it; what is not finite is None.
+
+        Returns
+        -------
+        dict
+            ``n_components``, ``n_features``; ``n_rows`` of each role; ``sweeps`` (of the online solver batches, and one
+            sweep; none where usages alone were fitted); ``usages_saved``; ``components_checksum``, of their bytes;
+            ``status`` (``word``, ``sentence``, ``converged``), ``divergences``, ``parameters``, ``versions``, ``run``
+            and ``provenance``, as in this record.
+        """
+        n_components, n_features = self.components.shape
+        described: dict[str, Any] = as_json(
+            {
+                "n_components": n_components,
+                "n_features": n_features,
+                "n_rows": {role: side.n_rows for role, side in self.sides.items()},
+                "sweeps": len(self.history),
+                "usages_saved": self.target_usages is not None,
+                "components_checksum": checksum(np.ascontiguousarray(self.components).tobytes()),
+                "status": self.status._asdict(),
+                "divergences": self.divergences._asdict(),
+                "parameters": self.parameters,
+                "versions": self.versions,
+                "run": self.run,
+                "provenance": self.provenance.plain(),
+            }
+        )
+        return described
+
+    def methods(self) -> str:
+        """A paragraph for the methods section of a paper; all that it says comes from this record."""
+        return methods_of(self.described())

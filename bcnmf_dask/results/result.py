@@ -11,9 +11,11 @@ import zarr
 from numpy.typing import NDArray
 
 from bcnmf_dask.errors import InputError
+from bcnmf_dask.failures.explaining import explained, is_kept_out
 from bcnmf_dask.results.factors import StoredNames, cell_dimension, open_array, read_usages, usages_name
 from bcnmf_dask.results.layout import FORMAT, FORMAT_VERSION
 from bcnmf_dask.results.output import Output
+from bcnmf_dask.results.provenance import Provenance
 from bcnmf_dask.results.record import HISTORY_COLUMNS, Divergences, FitResult, Side, Status
 from bcnmf_dask.results.separation import Separation
 from bcnmf_dask.updates.statistics import ROLES, Role
@@ -76,6 +78,8 @@ def load_result(path: str | os.PathLike[str]) -> FitResult:
         _check_chunks(group)
         return _read(str(location), dict(group.attrs))
     except Exception as error:  # whatever a damaged file makes a reader raise
+        if is_kept_out(error):
+            raise InputError(f"path: {explained(str(location), error)}") from error
         raise InputError(
             f"path: the fit at {str(location)!r} is damaged or was copied only in part ({error}). "
             "Copy it again from where it was made, or run the fit again."
@@ -86,6 +90,8 @@ def _open_fit(location: Path) -> zarr.Group:
     try:
         group = zarr.open_group(str(location), mode="r")
     except Exception as error:  # Zarr raises many kinds for what is not a readable group
+        if is_kept_out(error):
+            raise InputError(f"path: {explained(str(location), error)}") from error
         raise InputError(_not_a_fit(location, f"it cannot be opened as a Zarr group: {error}")) from error
     if group.attrs.get("format") != FORMAT:
         raise InputError(_not_a_fit(location, f"its attribute 'format' is not {FORMAT!r}"))
@@ -133,6 +139,7 @@ def _read(location: str, attributes: dict[str, Any]) -> FitResult:
         parameters=json.loads(attributes["parameters"]),
         versions=json.loads(attributes["versions"]),
         run=json.loads(attributes["run"]),
+        provenance=Provenance.of(json.loads(attributes["provenance"])),
     )
 
 

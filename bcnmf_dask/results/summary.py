@@ -1,6 +1,5 @@
 """The table a biologist reads first: whether each component is stronger in the target, and by which features."""
 
-from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -130,11 +129,11 @@ def summarise(result: FitResult, n_top: int = 10) -> Summary:
 
 
 def _attributes(result: FitResult) -> dict[str, Any]:
-    labels: Mapping[str, str] = result.run.get("labels", {})
+    labels: dict[str, str] = {role: side.label or role for role, side in result.provenance.sides.items()}
     rows = {f"n_{role}": side.n_rows for role, side in result.sides.items()}
     return {
-        "target": labels.get("target", "target"),
-        "background": labels.get("background", "background") if "background" in result.sides else "none",
+        "target": labels["target"],
+        "background": labels.get("background", "none"),
         "auroc_error": result.separation.error,
         **rows,
     }

@@ -8,6 +8,7 @@ background it keeps the tangent where it was taken. With its Gram matrix, repeat
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,7 @@ class Online(Solver):
         self._first = first
         self._n_rows = first.n_rows
         self._last_batch = passes * first.of
+        self._passes = passes
         self._batches = 0
         self._memory = MEMORIES[loss]
         self._sums: dict[Role, Sums] = {}
@@ -150,6 +152,10 @@ class Online(Solver):
         use = self._memory.use(target)
         kept = use <= UNUSED * use.max()
         return np.where(kept, 1.0, np.clip(ratio, 1 / LONGEST_STEP, LONGEST_STEP) ** EXPONENT)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Solver.describe`."""
+        return {"passes": self._passes, "batches_per_pass": self._first.of}
 
     def stop(self) -> bool:
         """See `Solver.stop`: the usages are still those of the start, and are fitted first."""

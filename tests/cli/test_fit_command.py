@@ -1,4 +1,5 @@
 import io
+import json
 import re
 
 import anndata
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import xarray as xr
+from distributed import LocalCluster
 
 from bcnmf_dask import BCNMF, split
 
@@ -207,6 +209,26 @@ def test_bad_data_is_refused_in_words_and_nothing_is_left(run, tmp_path):
     assert done.exit_code == 1
     assert "error: target: 100 values are negative" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy"]
+
+
+@pytest.mark.parametrize("name", ["scheduler.json", "scheduler", "local"])
+def test_a_scheduler_file_of_any_name(run, h5ad_pair, cells, tmp_path, name):
+    with LocalCluster(
+        n_workers=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        (tmp_path / name).write_text(json.dumps({"address": cluster.scheduler_address}))
+        done = run("fit", *h5ad_pair, "--scheduler-file", name, "--out", "fit.zarr", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert f"on the workers of the Dask scheduler at {tmp_path / name}" in done.stderr
+    assert BCNMF.load(tmp_path / "fit.zarr").run_["engine"] == "cluster"
+
+
+def test_a_file_that_is_no_scheduler_file(run, h5ad_pair, tmp_path):
+    (tmp_path / "scheduler").write_text("tcp://127.0.0.1:8786")
+    done = run("fit", *h5ad_pair, "--scheduler-file", "scheduler", "--out", "fit.zarr", *SMALL)
+    assert done.exit_code == 1
+    assert "error: --scheduler: " in done.stderr
+    assert "is no scheduler file that can be read" in done.stderr
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def record(iteration: int, background: float = 5.0) -> SweepRecord:
         ("the toll of bcnmf-tol or --tol", "the toll of bcnmf-tol or --tol"),
         ("random_state: got -1", "--seed: got -1"),
         ("client='local-cuda': none. client='local' is.", "--local-cuda: none. --local is."),
+        ("With client=False it runs", "With neither --local nor --scheduler it runs"),
         ("give client='localhost:8786'", "give --scheduler localhost:8786"),
         ("target: 'x' is no label", "target: 'x' is no label"),
         ("'/data/alpha=1/my_tol=2.h5ad' is empty", "'/data/alpha=1/my_tol=2.h5ad' is empty"),

@@ -52,7 +52,7 @@ IN_MEMORY = {
     ),
     "rows named component": (xr.DataArray(GOOD, dims=("component", "gene")), "row dimension named 'component'"),
     "no X": (anndata.AnnData(layers={"counts": GOOD}), "no X, and its layers are: counts. Name one with layer="),
-    "a list": ([[1, 2]], "object of type list; expected a NumPy array, .* or to an .npz"),
+    "a list": ([[1, 2]], "object of type list; expected a NumPy array, .* or to a .csv"),
 }
 
 
@@ -80,7 +80,7 @@ def group(path):
 
 ON_DISK = {
     "missing": ("m.zarr", lambda path: None, r"m\.zarr' does not exist. Check the path"),
-    "unknown suffix": ("m.csv", lambda path: path.write_text("1,2"), r"the path '.*m\.csv'; expected .*\.zarr"),
+    "unknown suffix": ("m.dat", lambda path: path.write_text("1,2"), r"the path '.*m\.dat'; expected .*\.zarr"),
     "empty folder": ("m.zarr", lambda path: path.mkdir(), r"m\.zarr' could not be read"),
     "group": ("m.zarr", group, r"m\.zarr' is not an AnnData: it holds values. Expected"),
     "garbled metadata": (

@@ -50,6 +50,7 @@ def test_a_file_can_be_written_again_once_its_sources_are_gone(adata, write):
 def test_a_closed_source_opens_anew_although_another_holds_the_old_handle(store):
     first, other = AnnDataSource(store, "X"), AnnDataSource(store, "X")
     old = first.open_rows()
+    assert other.open_rows() is old
     first.close()
     assert first.open_rows() is not old
     assert other.open_rows() is old

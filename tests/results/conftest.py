@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from bcnmf_dask.results.provenance import FeatureMatch, Origin, Provenance, Selection
 from bcnmf_dask.results.record import Divergences, FitResult, Side, Status
 from bcnmf_dask.results.separation import Separation
 
@@ -24,6 +25,23 @@ class Names:
 
     def read(self, start: int, stop: int) -> NDArray[np.object_]:
         return np.array([f"{self.prefix}-{row}" for row in range(start, stop)], dtype=object)
+
+
+def provenance(*roles: str) -> Provenance:
+    """Of a fit of rows of one store, chosen by their condition."""
+    labels = {"target": ("stim",), "background": ("ctrl", "sham")}
+    return Provenance(
+        citation="arXiv:2602.22387",
+        started="2026-01-02T03:04:05Z",
+        ended="2026-01-02T03:04:15Z",
+        command="bcnmf-dask fit cells.h5ad --out fit.zarr",
+        system="Linux x86_64",
+        given={"alpha": None},
+        sources=(Origin("AnnData .h5ad file", "/data/cells.h5ad", "layers/counts", 12, N_FEATURES, 4096),),
+        sides={role: Selection(0, "condition", labels[role], None, N_FEATURES) for role in roles},
+        matching=FeatureMatch("strict", "name", N_FEATURES) if len(roles) > 1 else None,
+        derived_from=None,
+    )
 
 
 def history(n_sweeps: int = 2) -> pd.DataFrame:
@@ -77,6 +95,7 @@ def make_result() -> Callable[..., FitResult]:
             "parameters": {"alpha": 1.0, "loss": "frobenius", "random_state": 0, "damping": None},
             "versions": {"numpy": "2.4.6"},
             "run": {"resumed_from": 12, "shards_per_worker": {"a": 2}},
+            "provenance": provenance("target", "background"),
         }
         return FitResult(**(defaults | fields))
 
@@ -95,4 +114,5 @@ def plain_result(make_result) -> FitResult:
         row_names={"target": None},
         history=history().assign(background_divergence=np.nan),
         run={},
+        provenance=provenance("target"),
     )

@@ -1,3 +1,5 @@
+import errno
+import json
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import zarr
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.results import layout, result
 from bcnmf_dask.results.factors import StoredNames
+from bcnmf_dask.results.provenance import Provenance
 from bcnmf_dask.results.result import load_result, save_result
 
 
@@ -41,6 +44,7 @@ def assert_same(loaded, saved):
     np.testing.assert_equal(loaded.divergences, saved.divergences)
     assert loaded.status == saved.status
     assert (loaded.parameters, loaded.versions, loaded.run) == (saved.parameters, saved.versions, saved.run)
+    assert loaded.provenance == saved.provenance
 
 
 @pytest.fixture
@@ -152,11 +156,13 @@ def test_xarray_counts_what_has_no_name(path, plain_result):
         assert data.target_cell.values.tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
-def test_attributes_are_plain_or_json(saved):
+def test_attributes_are_plain_or_json(saved, make_result):
     with xr.open_zarr(saved) as data:
+        provenance = data.attrs.pop("provenance")
+        assert Provenance.of(json.loads(provenance)) == make_result().provenance
         assert data.attrs == {
             "format": "bcnmf_dask.fit",
-            "format_version": 2,
+            "format_version": 3,
             "status": "converged",
             "status_sentence": "The fit converged after 2 sweeps.",
             "converged": True,
@@ -226,10 +232,10 @@ def test_what_is_not_a_fit_is_refused(path, make):
         load_result(path)
 
 
-@pytest.mark.parametrize("version", [1, 3])
+@pytest.mark.parametrize("version", [1, 2, 4])
 def test_another_format_version_is_refused(saved, version):
     zarr.open_group(saved, mode="a").attrs["format_version"] = version
-    expected = rf"format version {version}, but this bcnmf-dask reads version 2\. Load it with"
+    expected = rf"format version {version}, but this bcnmf-dask reads version 3\. Load it with"
     with pytest.raises(InputError, match=expected):
         load_result(saved)
 
@@ -271,6 +277,19 @@ def test_a_damaged_fit_is_refused(saved, damage):
     damage(saved)
     with pytest.raises(InputError, match=r"the fit at '.*fit\.zarr' is damaged or was copied only in part"):
         load_result(saved)
+
+
+@pytest.mark.parametrize("where", ["open_group", "open_array"])
+def test_a_fit_that_may_not_be_read_is_not_called_damaged(where, saved, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(*((zarr, where, fail) if where == "open_group" else (result, where, fail)))
+    with pytest.raises(
+        InputError, match=r"path: '.*fit\.zarr' could not be read .*may not be read by .*chmod"
+    ) as refused:
+        load_result(saved)
+    assert "damaged" not in str(refused.value)
 
 
 def test_a_truncated_group_is_refused(saved):

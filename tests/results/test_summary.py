@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,8 +101,10 @@ def test_unnamed_features_go_by_their_index(make_result):
 
 
 def test_printed_it_shows_every_column_and_which_sides_it_compares(make_result):
-    labels = {"target": "stim", "background": "ctrl <1>"}
-    table = summarise(make_result(run={"labels": labels}, separation=Separation(np.full(3, 0.5), 0.002)))
+    made = make_result().provenance
+    background = replace(made.sides["background"], labels=("ctrl <1>",))
+    made = replace(made, sides={**made.sides, "background": background})
+    table = summarise(make_result(provenance=made, separation=Separation(np.full(3, 0.5), 0.002)))
     text, page = str(table), table._repr_html_()
     assert text.startswith("target: stim; background: ctrl <1>; auroc to within 0.002")
     assert "<p>target: stim; background: ctrl &lt;1&gt;; auroc to within 0.002</p>" in page
