@@ -97,7 +97,8 @@ def from_anndata(adata: AnnData, layer: str | None) -> Table:
     if values is None:
         raise no_values(layer, layers, has_raw=getattr(adata, "raw", None) is not None)
     source = _array_source(values, "X" if layer is None else f"layers[{layer!r}]")
-    return Table(source, obs, var, layers, layer, lazy=isinstance(source, DaskSource))
+    # What is kept on disk gives usages on disk, whichever of its matrices is taken.
+    return Table(source, obs, var, layers, layer, lazy=adata.isbacked or isinstance(source, DaskSource))
 
 
 def from_anndata_path(path: Location, layer: str | None) -> Table:
