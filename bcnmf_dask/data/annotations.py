@@ -70,7 +70,13 @@ class FrameAnnotation:
 
     def names(self, start: int, stop: int) -> Names:
         """See :meth:`Annotation.names`."""
-        return as_names(self.frame.index[start:stop])
+        try:
+            return as_names(self.frame.index[start:stop])
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"a name of the rows or features is {error.object!r}, which is not UTF-8. Give names as text: "
+                "decode them in the encoding that they were written in."
+            ) from error
 
     def index(self) -> Annotation:
         """See :meth:`Annotation.index`."""

@@ -43,9 +43,29 @@ class StoredNames:
         """Number of rows."""
         return int(open_array(self.location, self.dimension).shape[0])
 
+    def read(self, start: int, stop: int | None) -> NDArray[np.object_]:
+        """Names of the rows ``start:stop``, as ``str`` objects; None: to the last."""
+        return np.asarray(open_array(self.location, self.dimension)[start:stop], dtype=object)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldNames:
+    """Row names in memory.
+
+    Attributes
+    ----------
+    names : ndarray (n rows,) of str objects
+    """
+
+    names: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.names)
+
     def read(self, start: int, stop: int) -> NDArray[np.object_]:
         """Names of the rows ``start:stop``, as ``str`` objects."""
-        return np.asarray(open_array(self.location, self.dimension)[start:stop], dtype=object)
+        return self.names[start:stop]
 
 
 def usages_name(role: Role) -> str:
