@@ -28,6 +28,7 @@ from bcnmf_dask.fitting.profiles import Surroundings, surroundings
 from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.rescue import Rescue, rescued
 from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.fitting.sharing import refuse_unreachable
 from bcnmf_dask.fitting.sides import compare_sides, raw_counts
 from bcnmf_dask.fitting.solving import pieces_kept, solver_of
 from bcnmf_dask.fitting.stopping import Convergence
@@ -70,7 +71,7 @@ def factorize(
         See `bcnmf_dask.engine.hardware.Hardware`.
     outs : sequence of path or None, optional
         Where each result is written; None writes a result only if its usages are lazy, to a temporary
-        directory.
+        folder that ends with its last user; where workers do not see it, usages come to this process instead.
     callbacks : sequence of callable
         See `bcnmf_dask.fitting.loop.run_fits`.
     fixed : Surroundings, optional
@@ -106,8 +107,8 @@ def factorize(
         findings = engine.load()
         refuse_bad_values(findings, inputs)
         _report(findings, inputs, settings)
-        for output in filter(None, outputs if inputs.lazy else []):
-            engine.check_writable(output.location)
+        if inputs.lazy:
+            refuse_unreachable(engine, inputs, settings, dtype, outputs)
         with device_memory_in_words():
             deviances = deviances_of(engine, findings, inputs, plan.block_rows, dtype, settings)
         around = [fixed or surroundings(one, findings.moments, dtype) for one in settings]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -22,12 +23,14 @@ from bcnmf_dask.fitting.loop import FitProgress, objective
 from bcnmf_dask.fitting.profiles import floor_of
 from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.fitting.sharing import bytes_held, is_shared
 from bcnmf_dask.fitting.verdict import verdict
 from bcnmf_dask.fitting.weighting import Deviances
-from bcnmf_dask.results.factors import StoredNames, cell_dimension, read_usages
+from bcnmf_dask.results.factors import HeldNames, StoredNames, cell_dimension, read_usages
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import HISTORY_COLUMNS, Divergences, FitResult, Side
 from bcnmf_dask.results.separation import Separation, separate
+from bcnmf_dask.results.temporaries import TemporaryFolder
 from bcnmf_dask.updates.statistics import Evaluation, Role
 
 
@@ -97,6 +100,7 @@ def finish(session: Session, finished: Finished, output: Output | None) -> FitRe
     session : Session
     finished : Finished
     output : Output or None
+        Of lazy usages there is one. If workers do not see the temporary folder that it is in, usages are gathered.
 
     Returns
     -------
@@ -108,8 +112,10 @@ def finish(session: Session, finished: Finished, output: Output | None) -> FitRe
         It cannot be written.
     """
     result, fit = without_usages(session, finished), finished.progress
-    if session.inputs.lazy:
-        return result if output is None else _stored(session, fit, result, output)
+    if session.inputs.lazy and output is not None:
+        nbytes = bytes_held(session.inputs, fit.spec.n_components, session.dtype)
+        put = _stored if is_shared(session.engine, output, nbytes) else _gathered
+        return put(session, fit, result, output)
     result = with_usages(result, session.inputs, session.engine, fit)
     if output is not None:
         output.finish(result)
@@ -118,24 +124,52 @@ def finish(session: Session, finished: Finished, output: Output | None) -> FitRe
 
 def _stored(session: Session, fit: FitProgress, result: FitResult, output: Output) -> FitResult:
     """The result with usages, and names of rows, that lie in the store: its inputs may change from now on."""
+    if output.folder is not None:
+        result = replace(result, run=result.run | {"temporary_store": output.path})
     with output.writing():
         session.engine.write_usages(fit.order(), output.location)
         result = _compared(result, {role: read_usages(output.location, role) for role in result.sides})
     try:
         output.finish(result)
     except NameTakenError as error:
-        error.results = (_read_from(error.location, result, session.inputs),)
+        error.results = (_read_from(error.location, None, result, session.inputs),)
         raise
-    return _read_from(output.path, result, session.inputs)
+    return _read_from(output.path, output.folder, result, session.inputs)
 
 
-def _read_from(path: str, result: FitResult, inputs: Inputs) -> FitResult:
-    """The result with what lies in its store."""
+def _gathered(session: Session, fit: FitProgress, result: FitResult, output: Output) -> FitResult:
+    """The result with usages that are as lazy as the inputs, but lie in the memory of this process, as names do."""
+    usages = {role: to_host(session.engine.usages(fit.order(), role)) for role in result.sides}
+    result = with_held_names(_compared(result, usages), output)
+    output.discard()
+    chunks = (session.plan.chunk_rows, -1)
+    lazy = {role: da.from_array(values, chunks=chunks, name=False) for role, values in usages.items()}
+    return _wrapped(result, session.inputs, lazy)
+
+
+def with_held_names(result: FitResult, output: Output) -> FitResult:
+    """With names of rows that no longer depend on a file: neither on that of the rows, nor on the one aside.
+
+    Parameters
+    ----------
+    result : FitResult
+    output : Output
+        Whose folder aside has the names.
+    """
     names = {
-        role: None if known is None else StoredNames(path, cell_dimension(role))
+        role: None if known is None else HeldNames(StoredNames(output.location, cell_dimension(role)).read(0, None))
         for role, known in result.row_names.items()
     }
-    usages = {role: read_usages(path, role) for role in result.sides}
+    return replace(result, row_names=names)
+
+
+def _read_from(path: str, folder: TemporaryFolder | None, result: FitResult, inputs: Inputs) -> FitResult:
+    """The result with what lies in its store, which ends with the last of it if it is in a temporary folder."""
+    names = {
+        role: None if known is None else StoredNames(path, cell_dimension(role), folder)
+        for role, known in result.row_names.items()
+    }
+    usages = {role: read_usages(path, role, folder) for role in result.sides}
     return _wrapped(replace(result, row_names=names), inputs, usages)
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from bcnmf_dask.data.inputs import Inputs
 from bcnmf_dask.data.wording import about
+from bcnmf_dask.engine.lending import clusters_read
 from bcnmf_dask.fitting.settings import Settings
 from bcnmf_dask.results.layout import PIECE_ROWS
 from bcnmf_dask.results.output import Output
+from bcnmf_dask.results.temporaries import TemporaryFolder
 
 Out = str | os.PathLike[str] | None
 
@@ -27,7 +29,7 @@ def outputs_of(
     dtype : str
         Of the usages.
     outs : sequence of path or None
-        As the caller gave them. None: a result is written only if its usages are lazy, to a temporary directory.
+        As the caller gave them. None: a result is written only if its usages are lazy, to a temporary folder.
     cleanup : ExitStack
         Removes what is left there of a run that fails.
 
@@ -51,7 +53,7 @@ def outputs_of(
 def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
     if not inputs.lazy and out is None:
         return None
-    output = Output.at(out)
+    output = Output.within(TemporaryFolder.made(clusters_read)) if out is None else Output.at(out)
     cleanup.callback(output.discard)
     return output
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from bcnmf_dask.engine.limits import is_small_here
 from bcnmf_dask.errors import BCNMFError, ClusterError, NameTakenError, Preempted
-from bcnmf_dask.fitting.finishing import Finished, Session, with_usages, without_usages
+from bcnmf_dask.fitting.finishing import Finished, Session, with_held_names, with_usages, without_usages
 from bcnmf_dask.fitting.loop import FitProgress
 from bcnmf_dask.fitting.settings import Settings
-from bcnmf_dask.results.factors import HeldNames, StoredNames, cell_dimension
+from bcnmf_dask.fitting.sharing import bytes_held
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import FitResult, Status
 from bcnmf_dask.updates.statistics import Evaluation
@@ -20,8 +20,6 @@ from bcnmf_dask.updates.statistics import Evaluation
 logger = logging.getLogger(__name__)
 
 NOTE = "What the finished sweeps gave is the attribute result of this error: error.result.save(path) keeps it."
-NAME_BYTES = 100
-"""Of one name in memory, about."""
 
 
 @dataclass
@@ -68,8 +66,7 @@ class Rescue:
             return bare  # whoever stops a fit does not want to wait, and workers that are lost answer late
         if not fit.stamp:
             return bare  # the online solver fits usages at its end
-        n_rows = sum(self.session.inputs.n_rows.values())
-        nbytes = n_rows * (result.components.itemsize * len(result.components) + NAME_BYTES)
+        nbytes = bytes_held(self.session.inputs, fit.spec.n_components, self.session.dtype)
         if self.session.inputs.lazy and not is_small_here(nbytes):
             return bare
         try:
@@ -100,15 +97,11 @@ class Rescue:
         return Finished(fit, self.settings[number], dict.fromkeys(self.session.inputs.n_rows, unknown), {})
 
     def _with_names(self, result: FitResult, number: int) -> FitResult:
-        """With names of rows that no longer depend on a file: neither on that of the rows, nor on the one aside."""
+        """See `with_held_names`, where names come from a file."""
         output = self.outputs[number]
         if not self.session.inputs.lazy or output is None:
             return result
-        names = {
-            role: None if known is None else HeldNames(StoredNames(output.location, cell_dimension(role)).read(0, None))
-            for role, known in result.row_names.items()
-        }
-        return replace(result, row_names=names)
+        return with_held_names(result, output)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -16,6 +15,7 @@ from bcnmf_dask.errors import InputError, NameTakenError, OutputError
 from bcnmf_dask.results.factors import RowNames
 from bcnmf_dask.results.layout import write_result, write_row_names
 from bcnmf_dask.results.record import FitResult
+from bcnmf_dask.results.temporaries import TemporaryFolder
 from bcnmf_dask.updates.statistics import Role
 
 
@@ -28,25 +28,25 @@ class Output:
         The folder aside. It lies next to ``path``, so that giving it its name is one atomic rename.
     path : str
         Where the result will be.
+    folder : TemporaryFolder or None
+        That both are in, and that whoever reads the result has to hold; None where a path was given.
     """
 
-    def __init__(self, location: Path, path: Path, scrap: Path, argument: str) -> None:
+    def __init__(self, location: Path, path: Path, argument: str, folder: TemporaryFolder | None = None) -> None:
         self.location = str(location)
         self.path = str(path)
+        self.folder = folder
         self._argument = argument
-        self._given = scrap == location  # else it is in a temporary folder
-        self._scrap = scrap
         self._whole = False
 
     @classmethod
-    def at(cls, out: str | os.PathLike[str] | None, argument: str = "out") -> Self:
+    def at(cls, out: str | os.PathLike[str], argument: str = "out") -> Self:
         """Check that a result can be written to ``out``, and make the folder aside.
 
         Parameters
         ----------
-        out : path or None
-            Where the result shall be. None: in a new temporary directory, which is left for the user to keep
-            or remove.
+        out : path
+            Where the result shall be.
         argument : str
             What messages call ``out``.
 
@@ -55,13 +55,28 @@ class Output:
         InputError
             ``out`` exists, or its folder does not, or cannot be written to.
         """
-        if out is None:
-            folder = _temporary(argument)
-            return cls(folder / "fit.zarr.partial", folder / "fit.zarr", folder, argument)
         path = free_path(out, argument)
         location = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
         _make(location, out, argument)
-        return cls(location, path, location, argument)
+        return cls(location, path, argument)
+
+    @classmethod
+    def within(cls, folder: TemporaryFolder) -> Self:
+        """Make the place of a result in a temporary folder.
+
+        Parameters
+        ----------
+        folder : TemporaryFolder
+
+        Raises
+        ------
+        InputError
+            It cannot be written to.
+        """
+        path = Path(folder.path) / "fit.zarr"
+        location = path.with_name("fit.zarr.partial")
+        _make(location, path, "out")
+        return cls(location, path, "out", folder)
 
     def finish(self, result: FitResult) -> None:
         """Write all of ``result`` that is not there yet, then give it its name.
@@ -111,7 +126,9 @@ class Output:
         """
         free = shutil.disk_usage(self.location).free
         if nbytes > free:
-            given = f"{self.path!r} is on" if self._given else "none was given, and the temporary directory is on"
+            given = (
+                f"{self.path!r} is on" if self.folder is None else "none was given, and the temporary directory is on"
+            )
             raise InputError(
                 f"{self._argument}: {given} a disk with {format_bytes(free)} free, but the usages take up to "
                 f"{format_bytes(nbytes)}. Free space there, or give a path on another disk."
@@ -138,7 +155,9 @@ class Output:
         """Remove what was written aside; a result that is already whole stays."""
         if not self._whole:
             # Errors are ignored: this runs while another error is on its way to the user.
-            shutil.rmtree(self._scrap, ignore_errors=True)
+            shutil.rmtree(self.location, ignore_errors=True)
+            if self.folder is not None:
+                self.folder.remove()
 
 
 def rescue_path(path: str) -> str:
@@ -147,19 +166,6 @@ def rescue_path(path: str) -> str:
     endings = (".rescued" if number == 1 else f".rescued-{number}" for number in count(1))
     names = (wanted.with_name(f"{wanted.stem}{ending}{wanted.suffix}") for ending in endings)
     return str(next(name for name in names if not os.path.lexists(name)))
-
-
-def _temporary(argument: str) -> Path:
-    """A new temporary folder, and in it the one aside."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="bcnmf-"))
-        (folder / "fit.zarr.partial").mkdir()
-    except OSError as error:
-        raise InputError(
-            f"{argument}: none was given, and no temporary folder can be made for the result ({_reason(error)}). "
-            f"Free space, give {argument}=, or set the environment variable TMPDIR to a folder with space."
-        ) from error
-    return folder
 
 
 def _reason(error: OSError | ValueError) -> str:
