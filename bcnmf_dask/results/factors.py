@@ -110,14 +110,14 @@ class StoredUsages:
         return self.array.dtype
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Read some of them; InputError if the store is not there: Zarr would read zeros."""
+        """Read some of them; InputError if a local store is not there: Zarr would read zeros."""
         self._refuse_missing()
         usages = np.asarray(self.array[index])
         self._refuse_missing()  # it may have gone meanwhile
         return usages
 
     def _refuse_missing(self) -> None:
-        if not Path(self.location).exists():
+        if "://" not in self.location and not Path(self.location).exists():
             raise InputError(
                 f"{self.location}: the usages were there, but on host {socket.gethostname()} there is nothing now. "
                 "Expected the store where it was made, seen by all that compute: one that was moved is loaded again "

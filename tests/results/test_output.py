@@ -9,6 +9,7 @@ from bcnmf_dask.errors import InputError, NameTakenError, OutputError
 from bcnmf_dask.results.factors import create_usages, read_usages, writable_usages
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.result import load_result
+from bcnmf_dask.results.temporaries import TemporaryFolder
 
 
 def test_result_appears_only_when_it_is_finished(tmp_path, make_result):
@@ -57,18 +58,22 @@ def test_discard_leaves_a_finished_result(tmp_path, make_result):
     assert load_result(output.path).status.word == "converged"
 
 
-def test_without_out_a_named_temporary_directory_is_used(tmp_path, monkeypatch, make_result):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    output = Output.at(None)
+    return TemporaryFolder.made(lambda: False)
+
+
+def test_a_result_in_a_temporary_folder_lasts_as_long_as_that(folder, make_result):
+    output = Output.within(folder)
     output.finish(make_result())
-    assert Path(output.path).parent.name.startswith("bcnmf-")
     output.discard()
-    assert Path(output.path).is_dir()
+    assert Path(output.path).parent == Path(folder.path)
+    assert load_result(output.path).status.word == "converged"
 
 
-def test_discard_removes_the_temporary_directory(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Output.at(None).discard()
+def test_discard_removes_the_temporary_folder(tmp_path, folder):
+    Output.within(folder).discard()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,13 +131,13 @@ def test_a_name_that_cannot_be_is_refused_at_once(tmp_path, name):
         Output.at(tmp_path / name)
 
 
-def test_a_disk_without_room_is_refused(tmp_path):
+def test_a_disk_without_room_is_refused(tmp_path, folder):
     output = Output.at(tmp_path / "fit.zarr")
     output.refuse_lack_of_room(1000)
     with pytest.raises(InputError, match=r"^out: '.*fit\.zarr' is on a disk with .*, but the usages take up to 888"):
         output.refuse_lack_of_room(10**18)
     with pytest.raises(InputError, match=r"^out: none was given, and the temporary directory is on a disk"):
-        Output.at(None).refuse_lack_of_room(10**18)
+        Output.within(folder).refuse_lack_of_room(10**18)
 
 
 def test_a_fit_that_cannot_be_written_leaves_nothing(tmp_path, make_result):
@@ -159,14 +164,6 @@ def test_a_full_disk_is_told_with_place_and_repair_and_the_result_is_kept(tmp_pa
         output.finish(result)
     output.discard()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_without_space_for_temporary_files_it_says_what_to_do(monkeypatch):
-    monkeypatch.setattr("tempfile.mkdtemp", full)
-    with pytest.raises(
-        InputError, match=r"no temporary folder .*\(No space left on device\).*give out=, or set .*TMPDIR"
-    ):
-        Output.at(None)
 
 
 def test_the_error_can_be_sent_between_processes():
