@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ def save_result(result: FitResult, path: str | os.PathLike[str]) -> None:
         Writing fails on the way; nothing is left half-written.
     """
     output = Output.at(path, "path")
+    run = {name: value for name, value in result.run.items() if name != "temporary_store"}  # it will not be there
     try:
-        output.finish(result)
+        output.finish(replace(result, run=run))
     except BaseException:
         output.discard()
         raise

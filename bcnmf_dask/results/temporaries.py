@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
+from types import NoneType
 from typing import Any, Self
 
 import dask
@@ -49,7 +50,6 @@ class TemporaryFolder:
         self._end = weakref.finalize(self, self._lease.end)
         if multiprocessing.parent_process() is not None:  # such a process ends without what `weakref` does at exit
             Finalize(None, self._end, exitpriority=0)
-        _of_this_process[self.path] = self
 
     @classmethod
     def made(cls, reads: Reads) -> Self:
@@ -85,9 +85,9 @@ class TemporaryFolder:
         self._end()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To other processes goes None: they have no say. In this one, it is the same folder again."""
+        """None: copies have no say, not even here, where the scheduler of a local cluster keeps its last messages."""
         self._lease.lend()
-        return _found, (self.path,)
+        return NoneType, ()
 
     def __copy__(self) -> Self:
         return self
@@ -136,15 +136,9 @@ class _Lease:
             _remove(self.path)
 
 
-_of_this_process: weakref.WeakValueDictionary[str, TemporaryFolder] = weakref.WeakValueDictionary()
 _waiting: list[_Lease] = []
 _starting = threading.Lock()
 _watcher: threading.Thread | None = None
-
-
-def _found(path: str) -> TemporaryFolder | None:
-    """The folder, if it is one of this process that still has users."""
-    return _of_this_process.get(path)
 
 
 def _watch() -> None:

@@ -90,20 +90,6 @@ def test_it_can_be_removed_before_and_twice(top):
     assert list(top.iterdir()) == []
 
 
-def test_a_pickle_read_in_the_same_process_is_a_user(top):
-    folder = made()
-    sent = pickle.dumps(folder)
-    received = pickle.loads(sent)
-    assert received is folder
-    path = folder.path
-    del folder
-    time.sleep(1.5)
-    assert Path(path).is_dir()
-    del received
-    assert gone(path)
-    assert pickle.loads(sent) is None
-
-
 def test_what_was_sent_away_is_read_to_the_end():
     reading = [True]
     folder = made(lambda: reading[0])
