@@ -53,6 +53,7 @@ class StoredNames:
 
     def read(self, start: int, stop: int | None) -> NDArray[np.object_]:
         """Names of the rows ``start:stop``, as ``str`` objects; None: to the last."""
+        _refuse_missing(self.location)
         return np.asarray(open_array(self.location, self.dimension)[start:stop], dtype=object)
 
 
@@ -111,19 +112,20 @@ class StoredUsages:
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """Read some of them; InputError if a local store is not there: Zarr would read zeros."""
-        self._refuse_missing()
+        _refuse_missing(self.location)
         usages = np.asarray(self.array[index])
-        self._refuse_missing()  # it may have gone meanwhile
+        _refuse_missing(self.location)  # it may have gone meanwhile
         return usages
 
-    def _refuse_missing(self) -> None:
-        if "://" not in self.location and not Path(self.location).exists():
-            raise InputError(
-                f"{self.location}: the usages were there, but on host {socket.gethostname()} there is nothing now. "
-                "Expected the store where it was made, seen by all that compute: one that was moved is loaded again "
-                "with BCNMF.load; a temporary one lasts as long as what uses it in the process that made it. To keep "
-                "usages, fit or transform with out= (on storage that all share)."
-            )
+
+def _refuse_missing(location: str) -> None:
+    if "://" not in location and not Path(location).exists():
+        raise InputError(
+            f"{location}: the usages were there, but on host {socket.gethostname()} there is nothing now. "
+            "Expected the store where it was made, seen by all that compute: one that was moved is loaded again "
+            "with BCNMF.load; a temporary one lasts as long as what uses it in the process that made it. To keep "
+            "usages, fit or transform with out= (on storage that all share)."
+        )
 
 
 def usages_name(role: Role) -> str:

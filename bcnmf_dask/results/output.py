@@ -187,6 +187,8 @@ def free_path(out: str | os.PathLike[str], argument: str) -> Path:
     InputError
         It exists, its folder does not, or it is a URL.
     """
+    if not os.fspath(out):
+        raise InputError(f"{argument}: got an empty path. Give the path of a new store.")
     if "://" in os.fspath(out):
         raise InputError(
             f"{argument}: {os.fspath(out)!r} is a URL, but results are written to local folders. Give a path, and copy "
