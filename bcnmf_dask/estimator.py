@@ -172,7 +172,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             Features of the target to use: a boolean column of ``var``, or one value per feature.
         out : path, optional
             Where the result is written, as by `save`. Needed to keep lazy usages: without it they lie in a
-            temporary directory.
+            temporary store (``run_["temporary_store"]``), which ends with the last array that reads it.
         callbacks : sequence of callable
             Called after every sweep with its `SweepRecord`; returning True ends the fit cleanly.
         checkpoint : path or fsspec URL, optional
