@@ -1,10 +1,25 @@
 """Errors and warnings. Every message says what came, what was expected and how to repair it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
 class BCNMFError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Base of every error raised on purpose by this package.
+
+    Attributes
+    ----------
+    results : sequence of FitResult
+        Of a run that an error ended after its first sweep, what each of its fits had come to; else empty. Errors of
+        other packages that end a run are given this attribute, and `result`, as well.
+    """
+
+    results: Sequence[Any] = ()
+
+    @property
+    def result(self) -> Any:
+        """The first of ``results``, which is all of a single fit; None if there are none."""
+        return self.results[0] if self.results else None
 
 
 class InputError(BCNMFError, ValueError):
@@ -12,21 +27,25 @@ class InputError(BCNMFError, ValueError):
 
 
 class OutputError(InputError):
-    """A result that could not be written where it was wanted: a full disk, or a name that was taken meanwhile.
+    """A result that could not be written where it was wanted: a full disk, or a name that was taken meanwhile."""
+
+
+class NameTakenError(OutputError):
+    """A result whose name was taken meanwhile, so that it was given another.
 
     Attributes
     ----------
-    result : FitResult
-        The whole result if its usages are in memory. Usages that only a store can hold are None: they are lost.
+    location : str
+        Where it is now, whole.
     """
 
-    def __init__(self, message: str, result: Any) -> None:
+    def __init__(self, message: str, location: str) -> None:
         super().__init__(message)
-        self.result = result
+        self.location = location
 
     def __reduce__(self) -> tuple[Any, ...]:
         """With both arguments, so that the error can be sent between processes."""
-        return type(self), (str(self), self.result)
+        return type(self), (str(self), self.location), self.__dict__
 
 
 class ClusterError(BCNMFError, RuntimeError):

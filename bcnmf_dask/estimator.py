@@ -16,8 +16,9 @@ from bcnmf_dask.data.kinds import refuse_table
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.fitted import FittedMixin, check_path, warn_of
 from bcnmf_dask.fitting.checkpointing import Checkpointing
-from bcnmf_dask.fitting.factorize import Out, factorize
+from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.fitting.loop import Callback
+from bcnmf_dask.fitting.outputs import Out
 from bcnmf_dask.fitting.parameters import alpha_for, check_parameter, loss_named
 from bcnmf_dask.fitting.provenance import Request
 from bcnmf_dask.fitting.settings import Settings
@@ -171,7 +172,7 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             Features of the target to use: a boolean column of ``var``, or one value per feature.
         out : path, optional
             Where the result is written, as by `save`. Needed to keep lazy usages: without it they lie in a
-            temporary directory.
+            temporary store (``run_["temporary_store"]``), which ends with the last array that reads it.
         callbacks : sequence of callable
             Called after every sweep with its `SweepRecord`; returning True ends the fit cleanly.
         checkpoint : path or fsspec URL, optional
@@ -198,8 +199,13 @@ class BCNMF(ClassNamePrefixFeaturesOutMixin, FittedMixin):
             The checkpoints belong to another fit, or all are damaged.
         NumericalError
             The numbers stopped being finite.
+        OutputError
+            The result cannot be written.
         Preempted
             With ``checkpoint``, after Ctrl-C or SIGTERM: the fit has been saved and can be resumed.
+
+        Any error after the first sweep has the attribute ``result``: the `FitResult` of the finished sweeps, with
+        usages where they can be had. ``error.result.save(path)`` keeps it, and `BCNMF.load` reads it.
 
         Warns
         -----

@@ -50,7 +50,8 @@ class FittedMixin(TransformerMixin, BaseEstimator):
         client, device
             Where to run, as for `fit`. Rows on a device are solved on its host.
         out : path, optional
-            Where the usages are written, as a saved fit of these rows; needed to keep lazy ones.
+            Where the usages are written, as a saved fit of these rows; needed to keep lazy ones, which else end with
+            the last array that reads them.
 
         Returns
         -------

@@ -13,6 +13,7 @@ from bcnmf_dask.cli.options import DEFAULTS
 from bcnmf_dask.cli.plan import correction, plan_lines
 from bcnmf_dask.cli.progress import describe, progress
 from bcnmf_dask.cli.recovery import Checkpoint, CheckpointEvery, Resume, command_to_keep, recovery, resumable
+from bcnmf_dask.cli.rescue import kept_beside
 from bcnmf_dask.cli.running import client_of, place_of
 from bcnmf_dask.cli.talking import in_options, in_words, print_summary, say, to_pipes
 from bcnmf_dask.data.inputs import read_inputs
@@ -32,7 +33,8 @@ left out with --alpha 0, which is plain NMF.
 
 The summary of the components goes to standard output: a table in a terminal, tab-separated lines in a pipe or
 file. Everything else (the plan, progress, warnings, where the result is) goes to standard error. A fit that
-collapsed or did not converge is saved, says so, and counts as done (exit code 0).
+collapsed or did not converge is saved, says so, and counts as done (exit code 0). Should an error end the fit after
+its first sweep (exit code 1), what the sweeps gave is saved beside --out, as NAME.rescued.zarr.
 
 [bold]Examples[/bold]
 
@@ -114,7 +116,13 @@ def fit(
     )
     course = course_of(solver, max_iter)
     limit = dask.config.set({} if memory_limit is None else {"bcnmf-dask.memory-limit": memory_limit})
-    with in_words(verbose) as console, resumable(checkpoint, resume), limit, by_command(command_to_keep()):
+    with (
+        in_words(verbose) as console,
+        resumable(checkpoint, resume),
+        kept_beside(out),
+        limit,
+        by_command(command_to_keep()),
+    ):
         data = data_of(given)
         corrections = [] if quiet else _show_plan(console, data, model, client, device, course)
         shown = partial(describe, step=course.step)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.data.elements import open_element, refuse_unwritten
 from bcnmf_dask.data.handles import reading
-from bcnmf_dask.data.locations import Stamp, shown, stamp_of
+from bcnmf_dask.data.locations import Stamp, is_url, shown, stamp_of
 from bcnmf_dask.data.patience import patiently
 from bcnmf_dask.data.wording import shortened
 from bcnmf_dask.errors import InputError
@@ -37,6 +37,9 @@ class Annotation(Protocol):
     @property
     def named(self) -> bool:
         """Whether there are names."""
+
+    def __len__(self) -> int:
+        """How many there are, or would be."""
 
     def names(self, start: int, stop: int) -> Names:
         """Names ``start:stop`` as an object array of str."""
@@ -68,9 +71,18 @@ class FrameAnnotation:
         """Whether the index is more than pandas' default."""
         return not isinstance(self.frame.index, pd.RangeIndex)
 
+    def __len__(self) -> int:
+        return len(self.frame)
+
     def names(self, start: int, stop: int) -> Names:
         """See :meth:`Annotation.names`."""
-        return as_names(self.frame.index[start:stop])
+        try:
+            return as_names(self.frame.index[start:stop])
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"a name of the rows or features is {error.object!r}, which is not UTF-8. Give names as text: "
+                "decode them in the encoding that they were written in."
+            ) from error
 
     def index(self) -> Annotation:
         """See :meth:`Annotation.index`."""
@@ -115,6 +127,11 @@ class StoredAnnotation:
 
     named = True
 
+    def __len__(self) -> int:
+        with reading(shown(self.path)):
+            frame = self._open()
+            return _length(frame[as_text(frame.attrs["_index"])])
+
     def names(self, start: int, stop: int) -> Names:
         """See :meth:`Annotation.names`; waits for a store that is out of reach."""
         return patiently(self.path, lambda: self._names(start, stop))
@@ -122,12 +139,13 @@ class StoredAnnotation:
     def _names(self, start: int, stop: int) -> Names:
         with reading(shown(self.path)):
             frame = self._open()
-            if _stamp(self.path, self.element, frame) != self.stamp and _proof(frame) != self.proof:
+            same = _stamp(self.path, self.element, frame) == self.stamp
+            if not same and _proof(frame, self.path) != self.proof:
                 raise InputError(
                     f"{shown(self.path)!r} has changed since it was first opened: its {self.element} names others now. "
                     "Leave a store alone while it is in use."
                 )
-            return _names_of(frame, start, stop)
+            return _names_of(frame, start, stop, shown(self.path))
 
     def index(self) -> Annotation:
         """See :meth:`Annotation.index`: it holds nothing else."""
@@ -173,7 +191,7 @@ def stored_annotation(path: str, element: str) -> Annotation:
     with reading(shown(path)):
         frame = open_element(path, element)
         if frame.attrs.get("encoding-version") == "0.2.0":
-            return StoredAnnotation(path, element, _stamp(path, element, frame), _proof(frame))
+            return StoredAnnotation(path, element, _stamp(path, element, frame), _proof(frame, path))
         refuse_unwritten(frame, element, shown(path))
         if isinstance(frame, h5py.Dataset | zarr.Array):
             # Before AnnData 0.7 it was one compound array, which only read_h5ad knows how to translate.
@@ -207,10 +225,18 @@ def _stamp(path: str, element: str, frame: Any) -> Stamp:
     return stamp_of(path, f"{element}/{as_text(frame.attrs['_index'])}")
 
 
-def _proof(frame: Any) -> int:
-    """Of the number of names, the first and the last."""
-    length = _length(frame[as_text(frame.attrs["_index"])])
-    some = np.concatenate([_names_of(frame, 0, SOME_NAMES), _names_of(frame, max(length - SOME_NAMES, 0), length)])
+def _proof(frame: Any, path: str) -> int:
+    """Of the number of names, the first and the last; refuses names of which some are lost."""
+    index = frame[as_text(frame.attrs["_index"])]
+    length, last = _length(index), max(_length(index) - SOME_NAMES, 0)
+    values = index["values"] if isinstance(index, zarr.Group) and "values" in index else index
+    if isinstance(values, zarr.Array) and not is_url(path) and values.nchunks_initialized < values.nchunks:
+        raise InputError(
+            f"{shown(path)!r} is not whole: of the names in {frame.name}, "
+            f"{values.nchunks - values.nchunks_initialized} of {values.nchunks} chunk(s) are not there, and would read "
+            "as empty text. Copy the store again, whole, or write it again."
+        )
+    some = np.concatenate([_names_of(frame, *part, shown(path)) for part in ((0, SOME_NAMES), (last, length))])
     return checksum_of(np.array([length]), np.frombuffer("\n".join(some).encode(), np.uint8))
 
 
@@ -218,7 +244,7 @@ def _length(index: Any) -> int:
     return int(index.shape[0]) if hasattr(index, "shape") else len(anndata.io.read_elem(index))
 
 
-def _names_of(frame: Any, start: int, stop: int) -> Names:
+def _names_of(frame: Any, start: int, stop: int, location: str) -> Names:
     """Some names of an open table.
 
     Raises
@@ -227,13 +253,13 @@ def _names_of(frame: Any, start: int, stop: int) -> Names:
         If they are no text in UTF-8.
     """
     name = as_text(frame.attrs["_index"])
-    refuse_unwritten(frame[name], name, frame.name)
+    refuse_unwritten(frame[name], f"{frame.name.strip('/')}/{name}", location)
     try:
         return as_names(_strings(frame[name])[start:stop])
     except UnicodeDecodeError as error:
         raise InputError(
-            f"the names in {frame.name}/{name} cannot be read as text: of the rows {start} to {stop}, one holds "
-            f"{error.object!r}, which is not UTF-8. Read it where it was written and write its names again "
+            f"the names in {frame.name}/{name} of {location!r} cannot be read as text: of the rows {start} to {stop}, "
+            f"one holds {error.object!r}, which is not UTF-8. Read it where it was written and write its names again "
             "(with anndata: adata.obs_names = ...; adata.write_h5ad(path)), or give names in UTF-8."
         ) from error
 
@@ -251,9 +277,17 @@ def as_text(value: Any) -> str:
 
 
 def as_names(values: Any) -> Names:
-    """``values`` as an object array of str."""
+    """``values`` as an object array of str; InputError if one of them cannot be written again."""
     names: Names = np.empty(len(values), dtype=object)
     names[:] = [as_text(value) for value in values]
+    try:
+        "\n".join(names).encode()
+    except UnicodeEncodeError as error:
+        bad = next(name for name in names if error.object[error.start : error.end] in name)
+        raise InputError(
+            f"the name {bad!r} has characters that cannot be written. Give names as text that was decoded in the "
+            "encoding that it was written in."
+        ) from error
     return names
 
 

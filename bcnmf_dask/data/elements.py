@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import zarr
 
+from bcnmf_dask.data.cf import refuse_coded
 from bcnmf_dask.data.handles import CsrRows, DenseRows, StoredRows
 from bcnmf_dask.data.hdf5 import missing_part
 from bcnmf_dask.data.locations import absolute, is_file, is_url
@@ -59,6 +60,7 @@ def rows_of(element: Any, name: str, location: str) -> StoredRows:
         If it is stored by column, or parts of an HDF5 file are missing, which would read as zeros.
     """
     if isinstance(element, h5py.Dataset | zarr.Array):
+        refuse_coded(element, name)
         refuse_unwritten(element, name, location)
         return DenseRows(element)
     matrix = anndata.io.sparse_dataset(element)
@@ -73,6 +75,8 @@ def rows_of(element: Any, name: str, location: str) -> StoredRows:
 
 def lines_of(element: Any, shape: tuple[int, int], name: str, location: str) -> CsrRows:
     """The lines of an open sparse matrix: rows of CSR, columns of CSC; raises as `rows_of`."""
+    refuse_coded(element, name)
+    refuse_coded(element["data"], f"{name}/data")
     for part in ("data", "indices", "indptr"):
         refuse_unwritten(element[part], f"{name}/{part}", location)
     indptr = np.asarray(element["indptr"][...]).astype(np.int64)

@@ -4,9 +4,11 @@ import errno
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import dask
+from dask.utils import parse_timedelta
 
 from bcnmf_dask.data.locations import exists, is_url, shown
 from bcnmf_dask.errors import InputError
@@ -63,7 +65,7 @@ class Patience:
             raise error
         self._away_since = self._away_since or time.monotonic()
         gone_for = time.monotonic() - self._away_since
-        patience = float(dask.config.get("bcnmf-dask.read-patience", PATIENCE))
+        patience = configured_seconds("read-patience", PATIENCE)
         if gone_for >= patience:
             raise InputError(
                 f"{self._location!r} has been out of reach for {patience:g} s ({cause or error}). Expected a "
@@ -72,6 +74,31 @@ class Patience:
         pause = min(LONGEST_PAUSE, max(0.2, gone_for), patience - gone_for)
         logger.warning("%r is out of reach (%s): tried again in %.1f s.", self._location, cause or error, pause)
         time.sleep(pause)
+
+
+def configured_seconds(name: str, default: float) -> float:
+    """A time that the Dask configuration may set.
+
+    Parameters
+    ----------
+    name : str
+        Of the setting, without ``bcnmf-dask.``
+    default : float
+        Seconds.
+
+    Raises
+    ------
+    InputError
+        If it says something else than a positive time.
+    """
+    wanted = dask.config.get(f"bcnmf-dask.{name}", default)
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
+        if (seconds := float(parse_timedelta(wanted, default="s"))) > 0:
+            return seconds
+    raise InputError(
+        f"{name.replace('-', ' ')}: got {wanted!r}. Expected seconds, as a number or like '30 s' (bcnmf-dask.{name} of "
+        "the Dask configuration)."
+    )
 
 
 def patiently(path: str, read: Callable[[], T]) -> T:

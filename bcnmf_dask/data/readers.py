@@ -17,8 +17,9 @@ import zarr
 from anndata import AnnData
 from anndata.abc import CSCDataset, CSRDataset
 
-from bcnmf_dask.data.annotations import FrameAnnotation, stored_annotation
+from bcnmf_dask.data.annotations import Annotation, FrameAnnotation, stored_annotation
 from bcnmf_dask.data.archives import read_archive
+from bcnmf_dask.data.cf import refuse_coded
 from bcnmf_dask.data.elements import open_group
 from bcnmf_dask.data.handles import reading
 from bcnmf_dask.data.hdf5 import path_of
@@ -73,6 +74,7 @@ def from_data_array(array: xr.DataArray) -> Table:
     """An xarray DataArray, NumPy- or Dask-backed; coordinates of a dimension are its names and columns."""
     if array.ndim != 2:
         check_matrix(array.shape, array.dtype)
+    refuse_coded(array, str(array.name or "the DataArray"))
     rows, features = (str(dim) for dim in array.dims)
     if rows == "component":
         raise InputError("got a row dimension named 'component', a name that usages need. Rename it with .rename().")
@@ -106,7 +108,17 @@ def from_anndata_path(path: Location, layer: str | None) -> Table:
     element, layers = anndata_element(path, layer)
     source = AnnDataSource(path, element)
     obs, var = (stored_annotation(source.path, part) for part in ("obs", "var"))
+    _refuse_other_lengths(source.shape, obs, var)
     return Table(source, obs, var, layers, layer, lazy=True)
+
+
+def _refuse_other_lengths(shape: tuple[int, int], obs: Annotation, var: Annotation) -> None:
+    for what, length, annotation in (("rows", shape[0], obs), ("features", shape[1], var)):
+        if (found := len(annotation)) != length:
+            raise InputError(
+                f"it has {found} names of {what} ({'obs' if what == 'rows' else 'var'}) for {length} {what} of values. "
+                "Expected one for each: write it again, whole."
+            )
 
 
 def anndata_element(path: Location, layer: str | None) -> tuple[str, tuple[str, ...]]:

@@ -207,8 +207,8 @@ def _names_in(location: str, head: Head, first: "pd.Series[str]") -> "pd.Index[A
             f"{location!r} has no row name in line {_line_of(location, head, int(np.argmax(blank)))}. Expected one in "
             "each line, in the first column."
         )
-    numbers = pd.to_numeric(first, errors="coerce").to_numpy()
-    return pd.RangeIndex(len(first)) if _counts(numbers, start=(0,)) else pd.Index(first.to_numpy(dtype=object))
+    counted = len(first) > 1 and (first.to_numpy() == np.arange(len(first)).astype(str)).all()
+    return pd.RangeIndex(len(first)) if counted else pd.Index(first.to_numpy(dtype=object))
 
 
 def _counts(numbers: Any, start: tuple[int, ...] = (0, 1)) -> bool:

@@ -6,14 +6,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bcnmf_dask.errors import InputError
+from bcnmf_dask.errors import InputError, OutputError
 
 
 @contextmanager
 def about(argument: str) -> Iterator[None]:
-    """Begin every InputError raised inside with the name of the argument it is about."""
+    """Begin every InputError raised inside with the name of the argument it is about; an OutputError names its own."""
     try:
         yield
+    except OutputError:
+        raise
     except InputError as error:
         raise InputError(f"{argument}: {error}") from error.__cause__
 

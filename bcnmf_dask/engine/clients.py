@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from distributed import Client, KilledWorker, default_client
 
+from bcnmf_dask.data.patience import configured_seconds
 from bcnmf_dask.data.sources import DaskSource
 from bcnmf_dask.engine.base import Engine, RunSpec
 from bcnmf_dask.engine.cluster import ClusterEngine
@@ -16,7 +17,7 @@ from bcnmf_dask.engine.clusters import local_cluster, local_cuda_cluster
 from bcnmf_dask.engine.crew import no_scheduler, no_worker, patience
 from bcnmf_dask.engine.environment import PACKAGES, refuse_unlike, surveyor
 from bcnmf_dask.engine.local import LocalEngine
-from bcnmf_dask.engine.schedulers import address_of, connect_timeout, refuse_unanswered
+from bcnmf_dask.engine.schedulers import CONNECT_TIMEOUT, address_of, refuse_unanswered
 from bcnmf_dask.engine.seceding import seceded
 from bcnmf_dask.engine.threads import usable_cores
 from bcnmf_dask.errors import ClusterError, InputError
@@ -198,7 +199,7 @@ class _Client(Client):
 
 def _client_of(cluster: Any) -> Client:
     try:
-        return _Client(cluster, timeout=connect_timeout(), set_as_default=False)
+        return _Client(cluster, timeout=configured_seconds("connect-timeout", CONNECT_TIMEOUT), set_as_default=False)
     except Exception as error:  # of whatever the protocol raises
         raise ClusterError(
             f"client: the scheduler answers, but no client can be connected to it ({str(error) or repr(error)}). "

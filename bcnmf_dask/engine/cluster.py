@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bcnmf_dask.data.findings import Findings
 from bcnmf_dask.engine import runs, tasks
 from bcnmf_dask.engine.base import Checksums, FitSpec, Recipe, RunSpec, Saved, Starts, Times
-from bcnmf_dask.engine.crew import Crew
+from bcnmf_dask.engine.crew import Crew, patience
 from bcnmf_dask.engine.delivery import Delivery
 from bcnmf_dask.engine.digests import digest_of_all
 from bcnmf_dask.engine.gathering import whole
@@ -92,7 +92,7 @@ class ClusterEngine:
 
     def check_writable(self, location: str) -> None:
         """See `Engine.check_writable`."""
-        self._persist("probe", lambda: self._crew.everywhere(runs.probe_writing, location))
+        self._persist("probe", lambda: self._crew.everywhere(runs.probe_writing, location, patience()))
 
     def start(self, spec: FitSpec, starts: Starts, saved: Saved | None = None) -> None:
         """See `Engine.start`."""

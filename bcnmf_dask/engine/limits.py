@@ -82,6 +82,11 @@ def room_here(threads: int) -> Room:
     return Room(SHARE * free, MOST * free, threads)
 
 
+def is_small_here(nbytes: int) -> bool:
+    """Whether so much can be had in this process besides all else: a quarter of what the machine has free."""
+    return bool(nbytes <= psutil.virtual_memory().available / 4)
+
+
 def room_of_worker(limit: float | None, threads: int) -> Room:
     """The room of a worker with a memory limit; of one without, what the machine has free."""
     return room_within(limit, threads) if limit else room_here(threads)

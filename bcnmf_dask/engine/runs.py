@@ -19,6 +19,7 @@ from bcnmf_dask.engine.hardware import Hardware, place_in
 from bcnmf_dask.engine.limits import Room, room_of_worker
 from bcnmf_dask.engine.resident import Residency
 from bcnmf_dask.engine.shelf import Shelf
+from bcnmf_dask.engine.waiting import attending
 from bcnmf_dask.errors import ClusterError, InputError
 
 Paths = tuple[PathSource | None, ...]
@@ -80,23 +81,27 @@ def _is_there(path: str) -> bool:
         return True
 
 
-def probe_writing(run: str, location: str) -> None:
-    """Write a file in a folder of the driver and remove it.
+def probe_writing(run: str, location: str, seconds: float) -> None:
+    """Write a file in a folder of the driver and remove it, within so many seconds: lost storage may never answer.
 
     Raises
     ------
     InputError
         With host and path.
     """
-    trial = Path(location) / f"trial-{run}-{uuid4().hex}"
     try:
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
+        attending(_write_trial, Path(location) / f"trial-{run}-{uuid4().hex}").result(seconds)
+    except OSError as error:  # as a timeout is
+        reason = str(error) or f"no answer within {seconds:g} s"
         raise InputError(
-            f"{location}: worker {get_worker().address} on host {socket.gethostname()} cannot write there ({error}). "
+            f"{location}: worker {get_worker().address} on host {socket.gethostname()} cannot write there ({reason}). "
             "Expected a folder that every worker shares: give out= (and checkpoint=) on shared storage."
         ) from error
+
+
+def _write_trial(trial: Path) -> None:
+    trial.touch()
+    trial.unlink()
 
 
 def sees(run: str, path: str) -> bool:  # noqa: ARG001

@@ -7,19 +7,17 @@ import re
 import socket
 import threading
 from concurrent.futures import Future
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import dask
-from dask.utils import parse_timedelta
 from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.comm.core import connect as open_comm
 from distributed.comm.registry import get_backend
 from distributed.core import send_recv
 from distributed.security import Security
 
-from bcnmf_dask.errors import ClusterError, InputError
+from bcnmf_dask.data.patience import configured_seconds
+from bcnmf_dask.errors import ClusterError
 
 CONNECT_TIMEOUT = 30.0
 """Seconds a scheduler has to answer; ``bcnmf-dask.connect-timeout`` of the Dask configuration."""
@@ -29,24 +27,6 @@ LARGEST_FILE = 2**26
 """Characters; what has more is no scheduler file, and need not be read."""
 ADDRESS = "Expected the address of a running `dask scheduler` (tcp://host:8786) or its scheduler file"
 HOST_AND_PORT = re.compile(r"[^\s/\\]+:\d+")
-
-
-def connect_timeout() -> float:
-    """Seconds a scheduler has to answer.
-
-    Raises
-    ------
-    InputError
-        If the Dask configuration says something else than a positive time.
-    """
-    wanted = dask.config.get("bcnmf-dask.connect-timeout", CONNECT_TIMEOUT)
-    with suppress(ValueError, TypeError, KeyError):
-        if (seconds := float(parse_timedelta(wanted, default="s"))) > 0:
-            return seconds
-    raise InputError(
-        f"connect timeout: got {wanted!r}. Expected seconds, as a number or like '30 s' (bcnmf-dask.connect-timeout of "
-        "the Dask configuration)."
-    )
 
 
 def address_of(where: str | os.PathLike[str]) -> str:
@@ -98,7 +78,7 @@ def refuse_unanswered(address: str, where: str) -> None:
     where : str
         What the user gave for it.
     """
-    timeout = connect_timeout()
+    timeout = configured_seconds("connect-timeout", CONNECT_TIMEOUT)
     arguments = _arguments(address, where)
     try:
         protocol, place = parse_address(address)

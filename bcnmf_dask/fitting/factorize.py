@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,17 @@ from bcnmf_dask.fitting.checkpointing import Checkpointing, Checkpoints
 from bcnmf_dask.fitting.closing import describe_fits, refit_usages
 from bcnmf_dask.fitting.finishing import Finished, Session, finish
 from bcnmf_dask.fitting.loop import FITTED, Callback, FitProgress, run_fits
+from bcnmf_dask.fitting.outputs import Out, outputs_of
 from bcnmf_dask.fitting.preemption import stop_requests
 from bcnmf_dask.fitting.profiles import Surroundings, surroundings
 from bcnmf_dask.fitting.provenance import Request
+from bcnmf_dask.fitting.rescue import Rescue, rescued
 from bcnmf_dask.fitting.settings import Settings
+from bcnmf_dask.fitting.sharing import refuse_unreachable
 from bcnmf_dask.fitting.sides import compare_sides, raw_counts
 from bcnmf_dask.fitting.solving import pieces_kept, solver_of
 from bcnmf_dask.fitting.stopping import Convergence
 from bcnmf_dask.fitting.weighting import deviances_of, effective_alphas
-from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.record import FitResult
 from bcnmf_dask.solvers.base import Solver
 from bcnmf_dask.solvers.published import FixedBasis
@@ -40,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 TINY = 1e6
 """Below so many times the guard against division by zero, the largest value of the data is tiny."""
-
-Out = str | os.PathLike[str] | None
 
 
 def factorize(
@@ -71,7 +71,7 @@ def factorize(
         See `bcnmf_dask.engine.hardware.Hardware`.
     outs : sequence of path or None, optional
         Where each result is written; None writes a result only if its usages are lazy, to a temporary
-        directory.
+        folder that ends with its last user; where workers do not see it, usages come to this process instead.
     callbacks : sequence of callable
         See `bcnmf_dask.fitting.loop.run_fits`.
     fixed : Surroundings, optional
@@ -88,7 +88,8 @@ def factorize(
     Raises
     ------
     InputError, ClusterError, NumericalError, CheckpointError
-        Nothing is left half-written.
+        Nothing is left half-written. After the first sweep, errors of any kind carry what the fits have come to, see
+        `bcnmf_dask.errors.BCNMFError`.
     Preempted
         The fit was asked to stop, and has been saved.
     """
@@ -96,42 +97,72 @@ def factorize(
         one.check_against(inputs)
     _refuse_one_place(outs or (), checkpoint)
     request = request or Request()
-    with ExitStack() as cleanup:
+    with _released() as cleanup:
         cleanup.callback(inputs.close)
         plan = plan_shards(inputs)
-        outputs = [_output(inputs, out, cleanup) for out in outs or [None] * len(settings)]
+        outputs = outputs_of(inputs, settings, dtype, outs or [None] * len(settings), cleanup)
         components = [one.n_components for one in settings]
         spec = RunSpec(inputs, plan, dtype, components, pieces_kept(settings, inputs, plan), device)
         engine = cleanup.enter_context(open_engine(client, spec))
         findings = engine.load()
         refuse_bad_values(findings, inputs)
         _report(findings, inputs, settings)
-        for output in filter(None, outputs if inputs.lazy else []):
-            engine.check_writable(output.location)
-        around = [fixed or surroundings(one, findings.moments, dtype) for one in settings]
+        if inputs.lazy:
+            refuse_unreachable(engine, inputs, settings, dtype, outputs)
         with device_memory_in_words():
             deviances = deviances_of(engine, findings, inputs, plan.block_rows, dtype, settings)
-        alphas = effective_alphas(settings, inputs, deviances)
-        solvers = [
-            FixedBasis() if fixed else solver_of(one, alpha, inputs, plan)
-            for one, alpha in zip(settings, alphas, strict=True)
-        ]
-        fits = [
-            begin(one, alpha, inputs, dtype, f"fit-{number}", solver, each.floor)
-            for number, (one, alpha, solver, each) in enumerate(zip(settings, alphas, solvers, around, strict=True))
-        ]
+        around = [fixed or surroundings(one, findings.moments, dtype) for one in settings]
         checkpoints = None if checkpoint is None else Checkpoints(checkpoint, engine, inputs, settings, dtype)
-        if checkpoints is None or not checkpoints.bring_back(fits):
-            for fit, one in zip(fits, settings, strict=True):
-                engine.start(fit.spec, one.start_usages())
+        profile = around[0].profile
+        session = Session(inputs, plan, dtype, engine, findings, deviances, checkpoints, profile, request)
+        fits = _started(session, settings, around, learns=fixed is None)
+        return _completed(Rescue(session, fits, settings, outputs), callbacks)
+
+
+@contextmanager
+def _released() -> Iterator[ExitStack]:
+    """Let go at the end what a run holds; what cannot be let go must not cost a finished fit."""
+    with ExitStack() as cleanup:
+        yield cleanup
+        held = cleanup.pop_all()
+    try:
+        held.close()
+    except Exception as error:
+        logger.warning("The run is over and its results are whole, but not all that it held was let go: %s", error)
+
+
+def _started(
+    session: Session, settings: Sequence[Settings], around: Sequence[Surroundings], *, learns: bool
+) -> list[FitProgress]:
+    """The fits before their first sweep, or as a checkpoint has them."""
+    inputs, engine = session.inputs, session.engine
+    alphas = effective_alphas(settings, inputs, session.deviances)
+    solvers = [
+        solver_of(one, alpha, inputs, session.plan) if learns else FixedBasis()
+        for one, alpha in zip(settings, alphas, strict=True)
+    ]
+    fits = [
+        begin(one, alpha, inputs, session.dtype, f"fit-{number}", solver, each.floor)
+        for number, (one, alpha, solver, each) in enumerate(zip(settings, alphas, solvers, around, strict=True))
+    ]
+    if session.checkpoints is None or not session.checkpoints.bring_back(fits):
+        for fit, one in zip(fits, settings, strict=True):
+            engine.start(fit.spec, one.start_usages())
+    return fits
+
+
+def _completed(run: Rescue, callbacks: Sequence[Callback]) -> list[FitResult]:
+    """Sweep, make the last visits, and write the results; what fails meanwhile carries what there is."""
+    session, fits = run.session, run.fits
+    with rescued(run):
         with device_memory_in_words():
-            _run(engine, fits, callbacks, checkpoints)
-        optimalities = refit_usages(engine, fits, settings)
-        evaluations = describe_fits(engine, fits, around[0].profile)
-        saved = (checkpoints.resumed_from, checkpoints.written) if checkpoints else (0, 0)
-        session = Session(inputs, plan, dtype, engine, findings, deviances, *saved, around[0].profile, request)
-        over = map(Finished, fits, settings, evaluations, optimalities)
-        return [finish(session, one, output) for one, output in zip(over, outputs, strict=True)]
+            _run(session.engine, fits, callbacks, session.checkpoints)
+        optimalities = refit_usages(session.engine, fits, run.settings)
+        evaluations = describe_fits(session.engine, fits, session.profile)
+        run.over.extend(map(Finished, fits, run.settings, evaluations, optimalities))
+        for one, output in zip(run.over, run.outputs, strict=True):
+            run.results.append(finish(session, one, output))
+    return run.results
 
 
 def _run(
@@ -154,14 +185,6 @@ def _refuse_one_place(outs: Sequence[Out], checkpoint: Checkpointing | None) -> 
         raise InputError(
             f"checkpoint: {os.fspath(checkpoint.location)!r} is also where the result shall be (out). Give two places."
         )
-
-
-def _output(inputs: Inputs, out: Out, cleanup: ExitStack) -> Output | None:
-    if not inputs.lazy and out is None:
-        return None
-    output = Output.at(out)
-    cleanup.callback(output.discard)
-    return output
 
 
 def begin(

@@ -37,7 +37,7 @@ def verdict(
     status = fit.status
     if status is None:
         raise ValueError(f"{fit.key} still runs")
-    if not fit.solver.learns:
+    if not fit.solver.learns or status.word == "interrupted":
         return status, ()
     n_features = int(findings.seen.sum())
     contrasted = fit.alpha > 0 and "background" in evaluation

@@ -132,8 +132,7 @@ class Aside:
         if os.path.lexists(path):
             raise OutputError(
                 f"out: {str(path)!r} has come into being during the ingest, and is not overwritten. The store is "
-                f"whole, at {self.store!r}: give that folder another name.",
-                None,
+                f"whole, at {self.store!r}: give that folder another name."
             )
         Path(self.store).rename(path)
         self.discard()

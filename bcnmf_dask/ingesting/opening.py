@@ -86,17 +86,27 @@ def open_source(source: Any, layer: str | None) -> Opened:
         Naming the argument, if it cannot be used.
     """
     with about("source"):
-        if isinstance(source, AnnData) and source.isbacked and layer is None:
-            path = path_of(backed_file(source))
-            if path is not None:
-                return replace(_stored(path, None), obs=_frame(source.obs), var=_frame(source.var))
-        if isinstance(source, AnnData):
-            return _in_memory(source, layer)
-        if is_location(source) and _holds_anndata(source):
-            return _stored(source, layer)
-        if layer is not None:
-            raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
-        return _without_layers(source)
+        opened = _opened(source, layer)
+        if opened.dtype.itemsize > np.dtype(np.float64).itemsize:
+            raise InputError(
+                f"got values of type {opened.dtype}, which no Zarr store holds. Expected at most float64: convert them "
+                "with .astype('float64')."
+            )
+        return opened
+
+
+def _opened(source: Any, layer: str | None) -> Opened:
+    if isinstance(source, AnnData) and source.isbacked and layer is None:
+        path = path_of(backed_file(source))
+        if path is not None:
+            return replace(_stored(path, None), obs=_frame(source.obs), var=_frame(source.var))
+    if isinstance(source, AnnData):
+        return _in_memory(source, layer)
+    if is_location(source) and _holds_anndata(source):
+        return _stored(source, layer)
+    if layer is not None:
+        raise InputError(f"layer={layer!r} was given, but only an AnnData has layers. Leave it out.")
+    return _without_layers(source)
 
 
 def _in_memory(adata: AnnData, layer: str | None) -> Opened:

@@ -97,6 +97,5 @@ def _kept_unless_wrong(aside: Aside) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"out: the store cannot be written ({error.strerror or error}). Free space there, and go on with "
-            f"resume=True (--resume); what is done is in {aside.path!r}.",
-            None,
+            f"resume=True (--resume); what is done is in {aside.path!r}."
         ) from error

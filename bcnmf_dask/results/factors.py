@@ -1,13 +1,18 @@
 """How usages and names lie in a store: created once, written by many workers at a time, read lazily."""
 
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import dask.array as da
 import numpy as np
 import zarr
+from dask.base import tokenize
 from numpy.typing import DTypeLike, NDArray
 
+from bcnmf_dask.errors import InputError
+from bcnmf_dask.results.temporaries import TemporaryFolder
 from bcnmf_dask.updates.statistics import Role
 
 WRITE_EVERY_CHUNK: Any = {"write_empty_chunks": True}
@@ -34,18 +39,93 @@ class StoredNames:
         Path of the saved fit.
     dimension : str
         Dimension whose coordinate holds the names, for example ``"target_cell"``.
+    folder : TemporaryFolder or None
+        That ends with its last user, if the saved fit is in one.
     """
 
     location: str
     dimension: str
+    folder: TemporaryFolder | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Number of rows."""
         return int(open_array(self.location, self.dimension).shape[0])
 
+    def read(self, start: int, stop: int | None) -> NDArray[np.object_]:
+        """Names of the rows ``start:stop``, as ``str`` objects; None: to the last."""
+        _refuse_missing(self.location)
+        return np.asarray(open_array(self.location, self.dimension)[start:stop], dtype=object)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldNames:
+    """Row names in memory.
+
+    Attributes
+    ----------
+    names : ndarray (n rows,) of str objects
+    """
+
+    names: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.names)
+
     def read(self, start: int, stop: int) -> NDArray[np.object_]:
         """Names of the rows ``start:stop``, as ``str`` objects."""
-        return np.asarray(open_array(self.location, self.dimension)[start:stop], dtype=object)
+        return self.names[start:stop]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredUsages:
+    """Usages in a saved fit, as something that Dask makes a lazy array of.
+
+    Attributes
+    ----------
+    location : str
+        Path of the saved fit.
+    array : zarr.Array
+        Of the usages.
+    folder : TemporaryFolder or None
+        That ends with its last user, if the saved fit is in one.
+    """
+
+    location: str
+    array: "zarr.Array[Any]"
+    folder: TemporaryFolder | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all rows."""
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        """Two."""
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """As stored."""
+        return self.array.dtype
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read some of them; InputError if a local store is not there: Zarr would read zeros."""
+        _refuse_missing(self.location)
+        usages = np.asarray(self.array[index])
+        _refuse_missing(self.location)  # it may have gone meanwhile
+        return usages
+
+
+def _refuse_missing(location: str) -> None:
+    if "://" not in location and not Path(location).exists():
+        raise InputError(
+            f"{location}: the usages were there, but on host {socket.gethostname()} there is nothing now. "
+            "Expected the store where it was made, seen by all that compute: one that was moved is loaded again "
+            "with BCNMF.load; a temporary one lasts as long as what uses it in the process that made it. To keep "
+            "usages, fit or transform with out= (on storage that all share)."
+        )
 
 
 def usages_name(role: Role) -> str:
@@ -117,11 +197,22 @@ def writable_usages(location: str, role: Role) -> "zarr.Array[Any]":
     return open_array(location, usages_name(role), mode="r+")
 
 
-def read_usages(location: str, role: Role) -> da.Array:
+def read_usages(location: str, role: Role, folder: TemporaryFolder | None = None) -> da.Array:
     """Usages of a role as a lazy Dask array, chunked as stored.
 
     It reads from ``location`` whenever it is computed: take it from where the result stays, after
     `Output.finish` has given it its name.
+
+    Parameters
+    ----------
+    location : str
+        Path of the saved fit.
+    role : {"target", "background"}
+        Whose usages.
+    folder : TemporaryFolder or None
+        What ``location`` is in, if it shall last as long as the array, and all that is computed from it, may read.
     """
-    usages: da.Array = da.from_zarr(open_array(location, usages_name(role)))
+    array = open_array(location, usages_name(role))
+    name = f"{usages_name(role)}-{tokenize(array)}"
+    usages: da.Array = da.from_array(StoredUsages(location, array, folder), chunks=array.chunks, name=name)
     return usages

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from bcnmf_dask.backend import to_host
 from bcnmf_dask.results.factors import (
+    RowNames,
     cell_dimension,
     create_array,
     create_usages,
-    open_array,
     usages_name,
     writable_usages,
 )
@@ -40,7 +40,7 @@ def write_result(location: str, result: FitResult) -> None:
     location : str
         Path of a Zarr group, or of an empty folder that becomes one.
     result : FitResult
-        What to write.
+        What to write. Of usages that are None, names of rows are left out too.
     """
     # First, because it is quick and the one step that can refuse what a user gave.
     zarr.open_group(location, mode="a", zarr_format=3).attrs.update(_attributes(result))
@@ -63,6 +63,7 @@ def _attributes(result: FitResult) -> dict[str, Any]:
         "resumed_from": int(result.run.get("resumed_from", 0)),
         "auroc_error": float(result.separation.error),
         "totals": _to_json({role: side.total for role, side in result.sides.items()}),
+        "n_rows": _to_json({role: side.n_rows for role, side in result.sides.items()}),
         "divergences": _to_json(result.divergences._asdict()),
         "parameters": _to_json(result.parameters),
         "versions": _to_json(result.versions),
@@ -96,12 +97,29 @@ def _write_history(location: str, result: FitResult) -> None:
 
 
 def _write_role(location: str, result: FitResult, role: Role, usages: Any, side: Side) -> None:
-    if usages_name(role) not in zarr.open_group(location, mode="r"):
-        _write_usages(location, role, usages)
     _write_whole(location, f"{role}_signal", side.signal, ("component",))
     _write_whole(location, f"{role}_explained", side.explained, ("component_or_profile",))
     _write_whole(location, f"{role}_carriers", side.carriers, ("component",))
-    n_rows, names = open_array(location, usages_name(role)).shape[0], result.row_names.get(role)
+    there = zarr.open_group(location, mode="r")
+    if usages is not None and usages_name(role) not in there:
+        _write_usages(location, role, usages)
+    elif usages_name(role) not in there:
+        return
+    if cell_dimension(role) not in there:
+        write_row_names(location, role, side.n_rows, result.row_names.get(role))
+
+
+def write_row_names(location: str, role: Role, n_rows: int, names: RowNames | None) -> None:
+    """Write the names of the rows of a role, a piece at a time; their numbers where they have none.
+
+    Parameters
+    ----------
+    location : str
+        Path of a Zarr group, or of an empty folder that becomes one.
+    role : {"target", "background"}
+    n_rows : int
+    names : RowNames or None
+    """
     if names is None:
         _write_labels(location, cell_dimension(role), n_rows, np.arange, "int64")
     else:

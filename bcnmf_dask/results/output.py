@@ -2,16 +2,21 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from bcnmf_dask.errors import InputError, OutputError
-from bcnmf_dask.results.layout import write_result
+from dask.utils import format_bytes
+
+from bcnmf_dask.errors import InputError, NameTakenError, OutputError
+from bcnmf_dask.results.factors import RowNames
+from bcnmf_dask.results.layout import write_result, write_row_names
 from bcnmf_dask.results.record import FitResult
+from bcnmf_dask.results.temporaries import TemporaryFolder
+from bcnmf_dask.updates.statistics import Role
 
 
 class Output:
@@ -23,24 +28,25 @@ class Output:
         The folder aside. It lies next to ``path``, so that giving it its name is one atomic rename.
     path : str
         Where the result will be.
+    folder : TemporaryFolder or None
+        That both are in, and that whoever reads the result has to hold; None where a path was given.
     """
 
-    def __init__(self, location: Path, path: Path, scrap: Path, argument: str) -> None:
+    def __init__(self, location: Path, path: Path, argument: str, folder: TemporaryFolder | None = None) -> None:
         self.location = str(location)
         self.path = str(path)
+        self.folder = folder
         self._argument = argument
-        self._scrap = scrap
         self._whole = False
 
     @classmethod
-    def at(cls, out: str | os.PathLike[str] | None, argument: str = "out") -> Self:
+    def at(cls, out: str | os.PathLike[str], argument: str = "out") -> Self:
         """Check that a result can be written to ``out``, and make the folder aside.
 
         Parameters
         ----------
-        out : path or None
-            Where the result shall be. None: in a new temporary directory, which is left for the user to keep
-            or remove.
+        out : path
+            Where the result shall be.
         argument : str
             What messages call ``out``.
 
@@ -49,13 +55,28 @@ class Output:
         InputError
             ``out`` exists, or its folder does not, or cannot be written to.
         """
-        if out is None:
-            folder = _temporary(argument)
-            return cls(folder / "fit.zarr.partial", folder / "fit.zarr", folder, argument)
         path = free_path(out, argument)
         location = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
         _make(location, out, argument)
-        return cls(location, path, location, argument)
+        return cls(location, path, argument)
+
+    @classmethod
+    def within(cls, folder: TemporaryFolder) -> Self:
+        """Make the place of a result in a temporary folder.
+
+        Parameters
+        ----------
+        folder : TemporaryFolder
+
+        Raises
+        ------
+        InputError
+            It cannot be written to.
+        """
+        path = Path(folder.path) / "fit.zarr"
+        location = path.with_name("fit.zarr.partial")
+        _make(location, path, "out")
+        return cls(location, path, "out", folder)
 
     def finish(self, result: FitResult) -> None:
         """Write all of ``result`` that is not there yet, then give it its name.
@@ -65,24 +86,57 @@ class Output:
         Raises
         ------
         OutputError
-            The result cannot be written; or something else has taken the name since `at`: then the result is whole
-            and stays at ``location``.
+            The result cannot be written.
+        NameTakenError
+            Something else has taken the name since `at`: then the result is whole, under another name beside it.
         """
-        with self.writing(result):
+        with self.writing():
             write_result(self.location, result)
             self._whole = True
             # A rename would silently replace an empty folder.
             if os.path.lexists(self.path):
-                raise OutputError(
+                rescued = rescue_path(self.path)
+                Path(self.location).rename(rescued)
+                raise NameTakenError(
                     f"{self._argument}: {self.path!r} has come into being while the fit ran, and is not overwritten. "
-                    f"The fit is whole, at {self.location!r}: give that folder another name.",
-                    result,
+                    f"The fit is whole, at {rescued!r}.",
+                    rescued,
                 )
             Path(self.location).rename(self.path)
 
+    def keep_names(self, role: Role, n_rows: int, names: RowNames | None) -> None:
+        """Write the names of the rows of a role, which at the end of a long fit might no longer be there to be read.
+
+        Raises
+        ------
+        InputError
+            They cannot be read or decoded.
+        OutputError
+            They cannot be written.
+        """
+        with self.writing():
+            write_row_names(self.location, role, n_rows, names)
+
+    def refuse_lack_of_room(self, nbytes: int) -> None:
+        """Refuse a disk on which usages of this size do not fit.
+
+        Raises
+        ------
+        InputError
+        """
+        free = shutil.disk_usage(self.location).free
+        if nbytes > free:
+            given = (
+                f"{self.path!r} is on" if self.folder is None else "none was given, and the temporary directory is on"
+            )
+            raise InputError(
+                f"{self._argument}: {given} a disk with {format_bytes(free)} free, but the usages take up to "
+                f"{format_bytes(nbytes)}. Free space there, or give a path on another disk."
+            )
+
     @contextmanager
-    def writing(self, result: FitResult) -> Iterator[None]:
-        """Say of ``result`` in words that it cannot be written, with the place and the reason.
+    def writing(self) -> Iterator[None]:
+        """Say in words that the result cannot be written, with the place and the reason.
 
         Raises
         ------
@@ -94,32 +148,28 @@ class Output:
         except OSError as error:
             raise OutputError(
                 f"{self._argument}: the result cannot be written to {self.path!r} ({_reason(error)}). Free space there "
-                "or give a path on another disk.",
-                result,
+                "or give a path on another disk."
             ) from error
 
     def discard(self) -> None:
         """Remove what was written aside; a result that is already whole stays."""
         if not self._whole:
             # Errors are ignored: this runs while another error is on its way to the user.
-            shutil.rmtree(self._scrap, ignore_errors=True)
+            shutil.rmtree(self.location, ignore_errors=True)
+            if self.folder is not None:
+                self.folder.remove()
 
 
-def _temporary(argument: str) -> Path:
-    """A new temporary folder, and in it the one aside."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="bcnmf-"))
-        (folder / "fit.zarr.partial").mkdir()
-    except OSError as error:
-        raise InputError(
-            f"{argument}: none was given, and no temporary folder can be made for the result ({_reason(error)}). "
-            f"Free space, give {argument}=, or set the environment variable TMPDIR to a folder with space."
-        ) from error
-    return folder
+def rescue_path(path: str) -> str:
+    """A free name beside that of a result, for what can be had of it after all: ``fit.rescued.zarr``."""
+    wanted = Path(path)
+    endings = (".rescued" if number == 1 else f".rescued-{number}" for number in count(1))
+    names = (wanted.with_name(f"{wanted.stem}{ending}{wanted.suffix}") for ending in endings)
+    return str(next(name for name in names if not os.path.lexists(name)))
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def free_path(out: str | os.PathLike[str], argument: str) -> Path:
@@ -137,6 +187,8 @@ def free_path(out: str | os.PathLike[str], argument: str) -> Path:
     InputError
         It exists, its folder does not, or it is a URL.
     """
+    if not os.fspath(out):
+        raise InputError(f"{argument}: got an empty path. Give the path of a new store.")
     if "://" in os.fspath(out):
         raise InputError(
             f"{argument}: {os.fspath(out)!r} is a URL, but results are written to local folders. Give a path, and copy "
@@ -159,8 +211,8 @@ def free_path(out: str | os.PathLike[str], argument: str) -> Path:
 def _make(location: Path, out: str | os.PathLike[str], argument: str) -> None:
     try:
         location.mkdir()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # which one, if the name is none, depends on the name
         raise InputError(
             f"{argument}: {os.fspath(out)!r} cannot be written in the folder {str(location.parent)!r} "
-            f"({_reason(error)}). Give a path in a folder that you may write to and that has space."
+            f"({_reason(error)}). Give a path with a plain name in a folder that you may write to and that has space."
         ) from error

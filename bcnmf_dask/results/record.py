@@ -1,5 +1,6 @@
 """The frozen record of a fit: what came out, how it went, and what it was made with."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,8 +39,8 @@ class Status(NamedTuple):
     Attributes
     ----------
     word : str
-        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``, and of new rows
-        ``"fitted"`` or ``"unfinished"``.
+        For programs: ``"converged"``, ``"max_iter"``, ``"passed"``, ``"stopped"``, ``"collapsed"``, of new rows
+        ``"fitted"`` or ``"unfinished"``, and ``"interrupted"`` by an error.
     sentence : str
         For people: what happened and what to try.
     converged : bool
@@ -154,6 +155,18 @@ class FitResult:
     def background_signal(self) -> NDArray[np.float64] | None:
         """Column sums of the usages of the background (n_components,); None without one."""
         return self.sides["background"].signal if "background" in self.sides else None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a new Zarr store, from which `BCNMF.load` makes an estimator.
+
+        Raises
+        ------
+        InputError
+            If ``path`` exists or cannot be written.
+        """
+        from bcnmf_dask.results.result import save_result  # which is written in terms of this class
+
+        save_result(self, path)
 
     def described(self) -> dict[str, Any]:
         """All that is known of the fit but its arrays, as JSON can hold it; what is not finite is None.

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ def save_result(result: FitResult, path: str | os.PathLike[str]) -> None:
         Writing fails on the way; nothing is left half-written.
     """
     output = Output.at(path, "path")
+    run = {name: value for name, value in result.run.items() if name != "temporary_store"}  # it will not be there
     try:
-        output.finish(result)
+        output.finish(replace(result, run=run))
     except BaseException:
         output.discard()
         raise
@@ -120,12 +122,13 @@ def _check_chunks(group: zarr.Group) -> None:
 
 
 def _read(location: str, attributes: dict[str, Any]) -> FitResult:
-    roles = [role for role in ROLES if usages_name(role) in zarr.open_group(location, mode="r")]
-    usages = {role: _usages(location, role) for role in roles}
-    sides = {role: _side(location, role, json.loads(attributes["totals"])[role]) for role in roles}
+    n_rows, totals = json.loads(attributes["n_rows"]), json.loads(attributes["totals"])
+    sides = {role: _side(location, role, n_rows[role], totals[role]) for role in ROLES if role in n_rows}
+    saved = [role for role in sides if usages_name(role) in zarr.open_group(location, mode="r")]
+    usages = {role: _usages(location, role) for role in saved}
     return FitResult(
         components=_values(location, "components"),
-        target_usages=usages["target"],
+        target_usages=usages.get("target"),
         background_usages=usages.get("background"),
         sides=sides,
         separation=Separation(_values(location, "auroc"), float(attributes["auroc_error"])),
@@ -135,7 +138,7 @@ def _read(location: str, attributes: dict[str, Any]) -> FitResult:
         divergences=Divergences(**json.loads(attributes["divergences"])),
         status=Status(attributes["status"], attributes["status_sentence"], attributes["converged"]),
         features=_features(location),
-        row_names={role: _row_names(location, role) for role in roles},
+        row_names={role: _row_names(location, role) if role in saved else None for role in sides},
         parameters=json.loads(attributes["parameters"]),
         versions=json.loads(attributes["versions"]),
         run=json.loads(attributes["run"]),
@@ -147,9 +150,9 @@ def _values(location: str, name: str) -> NDArray[Any]:
     return np.asarray(open_array(location, name)[...])
 
 
-def _side(location: str, role: Role, total: float) -> Side:
+def _side(location: str, role: Role, n_rows: int, total: float) -> Side:
     sums = (_values(location, f"{role}_{name}") for name in ("signal", "explained", "carriers"))
-    return Side(int(open_array(location, usages_name(role)).shape[0]), float(total), *sums)
+    return Side(int(n_rows), float(total), *sums)
 
 
 def _usages(location: str, role: Role) -> Any:

@@ -176,7 +176,7 @@ def test_an_output_that_exists_is_refused_before_a_fit_is_resumed(run, h5ad_pair
 
 @pytest.mark.parametrize(
     "error",
-    [ClusterError("workers lost"), NumericalError("not finite"), OutputError("disk full", None), ZeroDivisionError()],
+    [ClusterError("workers lost"), NumericalError("not finite"), OutputError("disk full"), ZeroDivisionError()],
     ids=lambda error: type(error).__name__,
 )
 def test_errors_after_a_checkpoint_show_the_way_back(called_as, generation, capsys, error):

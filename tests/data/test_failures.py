@@ -345,7 +345,7 @@ def test_names_that_are_not_utf8(h5ad):
         file["var"].create_dataset("_index", data=np.array([b"g\xe9%d" % i for i in range(7)]))
         file["var/_index"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
     with pytest.raises(
-        InputError, match=r"^target: the names in /var/_index cannot be read as text: .*not UTF-8.*obs_names"
+        InputError, match=r"^target: the names in /var/_index of .* cannot be read as text: .*not UTF-8.*obs_names"
     ):
         read_inputs(h5ad, None)
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from bcnmf_dask.data.inputs import read_inputs
-from bcnmf_dask.errors import DataWarning, InputError, NumericalError, OutputError
+from bcnmf_dask.errors import DataWarning, InputError, NumericalError
 from bcnmf_dask.fitting.factorize import factorize
 from bcnmf_dask.results.result import load_result
 
@@ -197,30 +197,3 @@ def test_data_that_components_explain_exactly_converges(make_settings, dtype, lo
         read_inputs(rows, None), [make_settings(alpha=0.0, n_components=1, loss=loss, tol=1e-3, max_iter=200)], dtype
     )
     assert result.status.word == "converged"
-
-
-def full(*_, **__):
-    raise OSError(28, "No space left on device")
-
-
-def test_a_full_disk_does_not_lose_a_fit_in_memory(both_sides, make_settings, tmp_path, monkeypatch):
-    monkeypatch.setattr("bcnmf_dask.results.output.write_result", full)
-    with pytest.raises(OutputError, match="No space left on device") as ended:
-        run(both_sides, [make_settings()], outs=[tmp_path / "fit.zarr"])
-    monkeypatch.undo()
-    assert_same_bits(ended.value.result, run(both_sides, [make_settings()])[0])
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("step", ["engine.local.create_all_usages", "results.output.write_result"])
-def test_of_lazy_usages_a_full_disk_leaves_the_components(make_settings, tmp_path, monkeypatch, step):
-    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((30, 8)))
-    inputs, settings = read_inputs(tmp_path / "rows.npy", None), [make_settings(alpha=0.0)]
-    monkeypatch.setattr(f"bcnmf_dask.{step}", full)
-    with pytest.raises(OutputError, match="No space left on device") as ended:
-        run(inputs, settings, outs=[tmp_path / "fit.zarr"])
-    monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
-    (whole,) = run(inputs, settings)
-    np.testing.assert_array_equal(ended.value.result.components, whole.components)
-    assert ended.value.result.target_usages is None

@@ -5,10 +5,11 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from bcnmf_dask.errors import InputError, OutputError
+from bcnmf_dask.errors import InputError, NameTakenError, OutputError
 from bcnmf_dask.results.factors import create_usages, read_usages, writable_usages
 from bcnmf_dask.results.output import Output
 from bcnmf_dask.results.result import load_result
+from bcnmf_dask.results.temporaries import TemporaryFolder
 
 
 def test_result_appears_only_when_it_is_finished(tmp_path, make_result):
@@ -57,18 +58,22 @@ def test_discard_leaves_a_finished_result(tmp_path, make_result):
     assert load_result(output.path).status.word == "converged"
 
 
-def test_without_out_a_named_temporary_directory_is_used(tmp_path, monkeypatch, make_result):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    output = Output.at(None)
+    return TemporaryFolder.made(lambda: False)
+
+
+def test_a_result_in_a_temporary_folder_lasts_as_long_as_that(folder, make_result):
+    output = Output.within(folder)
     output.finish(make_result())
-    assert Path(output.path).parent.name.startswith("bcnmf-")
     output.discard()
-    assert Path(output.path).is_dir()
+    assert Path(output.path).parent == Path(folder.path)
+    assert load_result(output.path).status.word == "converged"
 
 
-def test_discard_removes_the_temporary_directory(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Output.at(None).discard()
+def test_discard_removes_the_temporary_folder(tmp_path, folder):
+    Output.within(folder).discard()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,11 +114,30 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 def test_a_name_taken_meanwhile_is_not_overwritten_and_the_fit_is_kept(tmp_path, make_result):
     output = Output.at(tmp_path / "fit.zarr")
     (tmp_path / "fit.zarr").mkdir()
-    with pytest.raises(InputError, match=r"come into being while the fit ran.*give that folder another name"):
+    (tmp_path / "fit.rescued.zarr").mkdir()
+    with pytest.raises(NameTakenError, match=r"come into being while the fit ran.*is whole, at '.*rescued-2") as ended:
         output.finish(make_result())
     output.discard()
-    assert list((tmp_path / "fit.zarr").iterdir()) == []
-    assert load_result(output.location).status.word == "converged"
+    assert list((tmp_path / "fit.zarr").iterdir()) == list((tmp_path / "fit.rescued.zarr").iterdir()) == []
+    assert ended.value.location == str(tmp_path / "fit.rescued-2.zarr")
+    assert load_result(ended.value.location).status.word == "converged"
+    sent = pickle.loads(pickle.dumps(ended.value))
+    assert (str(sent), sent.location) == (str(ended.value), ended.value.location)
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "a\0b"])
+def test_a_name_that_cannot_be_is_refused_at_once(tmp_path, name):
+    with pytest.raises(InputError, match=r"^out: .* cannot be written .*(too long|null byte).*plain name"):
+        Output.at(tmp_path / name)
+
+
+def test_a_disk_without_room_is_refused(tmp_path, folder):
+    output = Output.at(tmp_path / "fit.zarr")
+    output.refuse_lack_of_room(1000)
+    with pytest.raises(InputError, match=r"^out: '.*fit\.zarr' is on a disk with .*, but the usages take up to 888"):
+        output.refuse_lack_of_room(10**18)
+    with pytest.raises(InputError, match=r"^out: none was given, and the temporary directory is on a disk"):
+        Output.within(folder).refuse_lack_of_room(10**18)
 
 
 def test_a_fit_that_cannot_be_written_leaves_nothing(tmp_path, make_result):
@@ -122,9 +146,8 @@ def test_a_fit_that_cannot_be_written_leaves_nothing(tmp_path, make_result):
 
     usages = da.ones((7, 3)).map_blocks(fail, meta=np.ones((0, 0)))
     output, result = Output.at(tmp_path / "fit.zarr"), make_result(target_usages=usages)
-    with pytest.raises(OutputError, match=r"worker lost") as ended:
+    with pytest.raises(OutputError, match=r"worker lost"):
         output.finish(result)
-    assert ended.value.result is result
     output.discard()
     assert list(tmp_path.iterdir()) == []
 
@@ -137,21 +160,14 @@ def test_a_full_disk_is_told_with_place_and_repair_and_the_result_is_kept(tmp_pa
     output, result = Output.at(tmp_path / "fit.zarr"), make_result()
     monkeypatch.setattr("bcnmf_dask.results.layout.create_array", full)
     words = r"out: the result cannot be written to '.*fit\.zarr' \(No space left on device\)\. Free space there or"
-    with pytest.raises(InputError, match=words) as ended:
+    with pytest.raises(OutputError, match=words):
         output.finish(result)
-    assert ended.value.result is result
     output.discard()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_space_for_temporary_files_it_says_what_to_do(monkeypatch):
-    monkeypatch.setattr("tempfile.mkdtemp", full)
-    with pytest.raises(
-        InputError, match=r"no temporary folder .*\(No space left on device\).*give out=, or set .*TMPDIR"
-    ):
-        Output.at(None)
-
-
 def test_the_error_can_be_sent_between_processes():
-    sent = pickle.loads(pickle.dumps(OutputError("disk full", "a result")))
+    error = OutputError("disk full")
+    error.results = ("a result",)
+    sent = pickle.loads(pickle.dumps(error))
     assert (str(sent), sent.result) == ("disk full", "a result")

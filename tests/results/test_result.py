@@ -15,7 +15,7 @@ import zarr
 
 from bcnmf_dask.errors import InputError
 from bcnmf_dask.results import layout, result
-from bcnmf_dask.results.factors import StoredNames
+from bcnmf_dask.results.factors import HeldNames, StoredNames
 from bcnmf_dask.results.provenance import Provenance
 from bcnmf_dask.results.result import load_result, save_result
 
@@ -169,11 +169,26 @@ def test_attributes_are_plain_or_json(saved, make_result):
             "resumed_from": 12,
             "auroc_error": 0.0,
             "totals": '{"target": 50.0, "background": 40.0}',
+            "n_rows": '{"target": 7, "background": 5}',
             "divergences": '{"target": 1.5, "background": 2.5, "objective": -1.0}',
             "parameters": '{"alpha": 1.0, "loss": "frobenius", "random_state": 0, "damping": null}',
             "versions": '{"numpy": "2.4.6"}',
             "run": '{"resumed_from": 12, "shards_per_worker": {"a": 2}}',
         }
+
+
+def test_without_usages_all_else_is_saved(path, make_result):
+    names = {"target": HeldNames(np.array([f"c{i}" for i in range(7)], dtype=object)), "background": None}
+    bare = make_result(target_usages=None, background_usages=None, row_names=names)
+    bare.save(path)
+    again, whole = load_result(path), make_result()
+    assert (again.target_usages, again.background_usages) == (None, None)
+    assert again.row_names == {"target": None, "background": None}
+    assert {role: side.n_rows for role, side in again.sides.items()} == {"target": 7, "background": 5}
+    np.testing.assert_array_equal(again.components, whole.components)
+    with xr.open_zarr(path) as data:
+        assert not {"target_cell", "background_cell"} & set(data.variables)
+    assert not again.described()["usages_saved"]
 
 
 def test_a_fresh_fit_resumed_from_sweep_zero(path, make_result):
