@@ -15,7 +15,7 @@ def _start(n_workers, **options):
         threads_per_worker=1,
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
-        silence_logs=logging.CRITICAL,
+        silence_logs=False,  # else the handlers of caplog, which distributed's logger has, stay deaf while it lasts
         **options,
     )
     return Client(cluster, set_as_default=False), cluster
